@@ -1,0 +1,30 @@
+"""From energies to weights, and from weights to draws of x_1. Everything is a log-weight in float64."""
+
+from egflow.weights._draw import DRAWS, Draw, Global, Resample, Softmax, make_draw
+from egflow.weights._solve import solve_beta
+from egflow.weights._weights import (
+    ess_fraction,
+    log_weights,
+    log_z,
+    max_weight,
+    n_eff,
+    normalise,
+    per_condition_weights,
+)
+
+__all__ = [
+    "DRAWS",
+    "Draw",
+    "Global",
+    "Resample",
+    "Softmax",
+    "ess_fraction",
+    "log_weights",
+    "log_z",
+    "make_draw",
+    "max_weight",
+    "n_eff",
+    "normalise",
+    "per_condition_weights",
+    "solve_beta",
+]
