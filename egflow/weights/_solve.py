@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
-from egflow.weights._weights import ess_fraction, log_weights
+from egflow.weights._weights import log_weights
 
 if TYPE_CHECKING:
     from egflow.energy import EnergyValues
@@ -24,7 +26,7 @@ def solve_beta(energies: EnergyValues, target_ess: float, sample_weight: Tensor 
         sample_weight: (N,) weights multiplied in, or None.
 
     Returns:
-        beta, within a relative 1e-9.
+        beta, within a relative 1e-6.
 
     Raises:
         ValueError: for a fraction outside (0, 1), or one that no beta > 0 gives (constant energies, ties, few points).
@@ -36,8 +38,13 @@ def solve_beta(energies: EnergyValues, target_ess: float, sample_weight: Tensor 
     if spread == 0.0:
         raise ValueError("target_ess cannot choose beta: all finite energies are equal, so every beta gives the same")
 
+    log_s = log_weights(energies, 0.0, sample_weight)
+    kept = log_s > -math.inf
+    base_weight, excess = log_s[kept].exp(), energies.values[kept] - energies.values[kept].min()
+
     def fraction(beta: float) -> float:
-        return ess_fraction(log_weights(energies, beta, sample_weight))
+        w = torch.exp(-beta * excess).mul_(base_weight)
+        return float(w.sum().square() / w.square().sum()) / len(log_s)
 
     start = fraction(0.0)
     if target_ess >= start:
@@ -49,7 +56,7 @@ def solve_beta(energies: EnergyValues, target_ess: float, sample_weight: Tensor 
             raise ValueError(
                 f"target_ess={target_ess:g} cannot be had: {fraction(high):.4g} of the points tie at the lowest energy"
             )
-    while high - low > 1e-9 * high:
+    while high - low > 1e-6 * high:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if fraction(middle) > target_ess else (low, middle)
     return 0.5 * (low + high)

@@ -1,0 +1,5 @@
+"""The regression losses. A loss is one line; its weight is another, in `egflow.weights`."""
+
+from egflow.objective._objective import METHODS, Objective, ced, cefm
+
+__all__ = ["METHODS", "Objective", "ced", "cefm"]
