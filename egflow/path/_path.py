@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -25,6 +26,17 @@ Prediction = Literal["velocity", "noise", "x_1", "score_fn"]
 def expand(t: Tensor, x: Tensor) -> Tensor:
     """t (batch,) shaped to multiply x (batch, *event)."""
     return t.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class PathSample:
+    """Points on conditional paths: x_t, x_0, x_1 and the conditional velocity u_t (batch, *event), t (batch,)."""
+
+    x_t: Tensor
+    t: Tensor
+    x_0: Tensor
+    x_1: Tensor
+    u_t: Tensor
 
 
 class Path(ABC):
@@ -50,11 +62,11 @@ class Path(ABC):
     def sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """sigma_t and its derivative, each shaped as t."""
 
-    def sample(self, x_0: Tensor, x_1: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """x_t and the conditional velocity u_t, each (batch, *event), for t (batch,)."""
-        t = expand(t, x_1)
-        (alpha, d_alpha), (sigma, d_sigma) = self.alpha(t), self.sigma(t)
-        return alpha * x_1 + sigma * x_0, d_alpha * x_1 + d_sigma * x_0
+    def sample(self, x_0: Tensor, x_1: Tensor, t: Tensor) -> PathSample:
+        """The points at times t (batch,) between x_0 and x_1 (batch, *event)."""
+        s = expand(t, x_1)
+        (alpha, d_alpha), (sigma, d_sigma) = self.alpha(s), self.sigma(s)
+        return PathSample(alpha * x_1 + sigma * x_0, t, x_0, x_1, d_alpha * x_1 + d_sigma * x_0)
 
     def convert(self, value: Tensor, x_t: Tensor, t: Tensor, have: Prediction, want: Prediction) -> Tensor:
         """Turn one prediction at (x_t, t) into another.
@@ -73,8 +85,8 @@ class Path(ABC):
 
         Example:
             >>> path, t = CondOT(), torch.tensor([0.25])
-            >>> x_t, u = path.sample(torch.zeros(1, 2), torch.ones(1, 2), t)
-            >>> path.convert(u, x_t, t, "velocity", "x_1").tolist()
+            >>> point = path.sample(torch.zeros(1, 2), torch.ones(1, 2), t)
+            >>> path.convert(point.u_t, point.x_t, t, "velocity", "x_1").tolist()
             [[1.0, 1.0]]
         """
         for name in (have, want):

@@ -1,8 +1,10 @@
 """From energies to weights, and from weights to draws of x_1. Everything is a log-weight in float64."""
 
-from egflow.weights._draw import DRAWS, Draw, Global, Resample, Softmax, make_draw
+from egflow.weights._draw import DRAWS, Batches, Draw, Global, Resample, Softmax, make_draw
 from egflow.weights._solve import solve_beta
 from egflow.weights._weights import (
+    check_beta,
+    check_sample_weight,
     ess_fraction,
     log_weights,
     log_z,
@@ -14,10 +16,13 @@ from egflow.weights._weights import (
 
 __all__ = [
     "DRAWS",
+    "Batches",
     "Draw",
     "Global",
     "Resample",
     "Softmax",
+    "check_beta",
+    "check_sample_weight",
     "ess_fraction",
     "log_weights",
     "log_z",

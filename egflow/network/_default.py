@@ -1,0 +1,28 @@
+"""Which network a data shape gets when the user names none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from egflow.network._mlp import MLP
+from egflow.network._unet import UNet
+
+NETWORKS: dict[str, type[MLP] | type[UNet]] = {"mlp": MLP, "unet": UNet}
+
+
+def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.Module:
+    """An `MLP` for vectors, a `UNet` for square pictures (channels, size, size) whose size is a multiple of 4.
+
+    Args:
+        event_shape: shape of one sample.
+        condition: the training conditions, (N,) long labels or (N, k) float, or None.
+    """
+    sizes = {"condition_dim": 0, "num_classes": 0}
+    if condition is not None:
+        discrete = not condition.is_floating_point()
+        sizes = {"num_classes": int(condition.max()) + 1} if discrete else {"condition_dim": condition.shape[1]}
+    if len(event_shape) == 3 and event_shape[1] == event_shape[2] and event_shape[1] % 4 == 0:
+        return UNet(channels=event_shape[0], size=event_shape[1], **sizes)
+    return MLP(event_shape, **sizes)

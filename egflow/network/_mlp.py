@@ -1,0 +1,64 @@
+"""The default network for vectors: a residual MLP."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from egflow.network._embedding import TIME_FEATURES, ConditionEmbedding, time_features
+
+
+class MLP(nn.Module):
+    """Residual MLP: h_0 = A x + B τ(t) + C(c), h_{k+1} = h_k + W_k silu(h_k), output W silu(h).
+
+    The activation is smooth, so the learned field is too and the solver takes few steps. The output starts at zero.
+
+    Args:
+        event_shape: shape of one sample; it is flattened.
+        width: of the hidden layers.
+        depth: number of hidden width-by-width layers.
+        condition_dim: length of a vector condition, or 0.
+        num_classes: number of condition labels, or 0.
+
+    Example:
+        >>> net = MLP((2,), width=16, depth=2)
+        >>> net(torch.zeros(5, 2), torch.rand(5)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        width: int = 256,
+        depth: int = 4,
+        condition_dim: int = 0,
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "event_shape": list(event_shape),
+            "width": width,
+            "depth": depth,
+            "condition_dim": condition_dim,
+            "num_classes": num_classes,
+        }
+        size = math.prod(event_shape)
+        self.inlet = nn.Linear(size + TIME_FEATURES, width)
+        self.condition = ConditionEmbedding(width, condition_dim, num_classes) if condition_dim + num_classes else None
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.outlet = nn.Linear(width, size)
+        nn.init.zeros_(self.outlet.weight)
+        nn.init.zeros_(self.outlet.bias)
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """x (batch, *event), t (batch,), condition (batch,) or (batch, condition_dim) -> (batch, *event)."""
+        h = self.inlet(torch.cat([x.flatten(1), time_features(t)], dim=1))
+        if self.condition is not None:
+            h = h + self.condition(condition)
+        for layer in self.hidden:
+            h = h + layer(F.silu(h))
+        return self.outlet(F.silu(h)).reshape(x.shape)

@@ -1,0 +1,67 @@
+"""Checkpoints: all state of a training in one safetensors file, written atomically, the last two kept."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from egflow._files import write_atomic
+
+
+def save_checkpoint(
+    folder: Path, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, facts: Any
+) -> Path:
+    """Write ``folder/step-<step>.safetensors`` and delete all but the newest two. Raises OSError if it cannot."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in (("network", network), ("average", average)):
+        tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    for row, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{row}.{key}": value for key, value in state.items()}
+    # clones, for safetensors refuses tensors that share memory
+    tensors = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+    file = folder / f"step-{step:08d}.safetensors"
+    metadata = {"step": str(step), "facts": json.dumps(facts)}
+    write_atomic(file, lambda temporary: save_file(tensors, temporary, metadata))
+    for old in sorted(folder.glob("step-*.safetensors"))[:-2]:
+        old.unlink()
+    return file
+
+
+def load_checkpoint(
+    folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[int, Any] | None:
+    """Restore the newest whole checkpoint into the three; its (step, facts), or None where there is none.
+
+    A damaged newest file is passed over with a warning for the one before.
+    """
+    for file in sorted(folder.glob("step-*.safetensors"), reverse=True):
+        try:
+            with safe_open(file, framework="pt") as stored:
+                metadata = stored.metadata()
+                tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a dict)
+            step, facts = int(metadata["step"]), json.loads(metadata["facts"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            warnings.warn(f"checkpoint {file} is damaged ({error}): trying the one before", stacklevel=3)
+            continue
+        for name, module in (("network", network), ("average", average)):
+            module.load_state_dict(_under(name, tensors))
+        state = optimiser.state_dict()
+        flat = _under("optimiser", tensors)
+        state["state"] = {}
+        for key, value in flat.items():
+            row, _, entry = key.partition(".")
+            state["state"].setdefault(int(row), {})[entry] = value
+        optimiser.load_state_dict(state)
+        return step, facts
+    return None
+
+
+def _under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{name}.")}

@@ -1,0 +1,58 @@
+"""Every random number of a step, as a pure function of (seed, step, index in the global batch).
+
+The draws have less variance than independent ones and the same means:
+
+- x_1 by systematic resampling: positions (i + u)/B in the cumulated weights, one u a step;
+- t stratified: a random permutation of (i + u)/B, one u a step;
+- x_0 antithetic: the second half of the batch is minus the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MASK = (1 << 63) - 1
+
+
+def mix(*parts: int) -> int:
+    """One 63-bit seed from several whole numbers (splitmix64's finaliser, chained)."""
+    state = 0
+    for part in parts:
+        state = (state ^ (part & _MASK)) + 0x9E3779B97F4A7C15
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & ((1 << 64) - 1)
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & ((1 << 64) - 1)
+        state ^= state >> 31
+    return state & _MASK
+
+
+@dataclass(frozen=True, slots=True)
+class StepDraws:
+    """The draws of one step.
+
+    Attributes:
+        u: (batch,) float64 positions in [0, 1), increasing, for x_1.
+        t: (batch,) flow times in [0, 1).
+        x_0: (batch, *event) source samples.
+    """
+
+    u: Tensor
+    t: Tensor
+    x_0: Tensor
+
+    @classmethod
+    def at(cls, seed: int, step: int, batch: int, event_shape: Sequence[int], generator: torch.Generator) -> StepDraws:
+        """The draws of one step. The generator is only a place to draw in: it is seeded here."""
+        generator.manual_seed(mix(seed, step))
+        offset = torch.rand(2, generator=generator, dtype=torch.float64)
+        strata = torch.arange(batch, dtype=torch.float64)
+        order = torch.randperm(batch, generator=generator)
+        half = torch.randn((batch + 1) // 2, *event_shape, generator=generator)
+        return cls(
+            u=(strata + offset[0]) / batch,
+            t=((strata[order] + offset[1]) / batch).float(),
+            x_0=torch.cat([half, -half[: batch // 2]]),
+        )

@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM wait for the end of a step, so that what is saved is a whole step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+
+class DeferredInterrupts:
+    """Within the context, signals that have a Python handler are noted; `raise_pending` then calls the handler.
+
+    A second signal calls its handler at once. Outside the main thread nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, object] = {}
+        self._pending: int | None = None
+
+    def __enter__(self) -> DeferredInterrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def raise_pending(self) -> None:
+        """Call the handler of a signal that came since; it normally raises."""
+        if self._pending is not None:
+            self._call(self._pending, None)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._pending is not None:
+            self._call(number, frame)
+        self._pending = number
+
+    def _call(self, number: int, frame: FrameType | None) -> None:
+        handler = self._handlers[number]
+        self._restore()
+        assert callable(handler)
+        handler(number, frame)
+
+    def _restore(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
