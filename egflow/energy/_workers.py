@@ -1,0 +1,214 @@
+"""A function over worker processes: chunks of items, a time limit for each item, and a kill.
+
+Workers are started clean (forkserver, or spawn where there is none) and never forked from this process: a fork copies
+torch's and OpenMP's locks as they are, and may wait for them for ever. The price is that a worker must be able to
+import the function. Which item a worker is at, and since when, stands on a board in a memory-mapped file; so an item
+that hangs is killed after its own limit, whatever the chunk, and an item that ends its worker costs itself alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import tempfile
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+import torch
+from pebble import ProcessExpired, ProcessPool
+from torch import Tensor
+
+from egflow.energy._errors import EnergyError, own_message
+from egflow.energy._reference import refer
+from egflow.energy._run import Call, Items, Outcome
+from egflow.energy._worker_task import BOARD, DONE, FAILED, RUNNING, WAITING, Chunk, Portable, run_chunk, start_worker
+
+POLL = 0.05  # seconds between two looks at the board
+LARGEST_CHUNK = 64
+MOST_RESTARTS = 3  # of workers that end before they reach an item
+
+
+def run_workers(
+    call: Call, items: Items, condition: Tensor | None, outcome: Outcome, workers: int, time_limit: float | None
+) -> None:
+    """Run all items on `workers` processes and write values and failures on the outcome.
+
+    Raises:
+        EnergyError: by the outcome's policy; where workers cannot run the function at all; where the function, or a
+            decoded item, cannot be sent to a process.
+    """
+    total = len(outcome.done_mask)
+    portable = Portable(refer(call.fn, call.name), call.name, call.batch, call.conditional)
+    with tempfile.TemporaryDirectory(prefix="egflow-") as folder:
+        board = Path(folder) / "board"
+        board.write_bytes(bytes(total * BOARD.itemsize))
+        crew = Crew(portable, items, condition, board, outcome, workers, time_limit)
+        try:
+            crew.run()
+        finally:
+            crew.close()
+            crew.read()
+            del crew.rows  # unmapped before the folder goes
+
+
+def start_method() -> str:
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+class Crew:
+    """The state of one run: chunks to do, chunks under way, and the pool that is doing them."""
+
+    def __init__(
+        self,
+        portable: Portable,
+        items: Items,
+        condition: Tensor | None,
+        board: Path,
+        outcome: Outcome,
+        workers: int,
+        time_limit: float | None,
+    ):
+        self.portable, self.items, self.condition, self.outcome = portable, items, condition, outcome
+        self.board, self.time_limit = board, time_limit
+        total = len(outcome.done_mask)
+        self.workers = min(workers, total)
+        self.rows = np.memmap(board, dtype=BOARD, mode="r+", shape=(total,))
+        size = max(1, min(LARGEST_CHUNK, -(-total // (4 * self.workers))))
+        self.waiting = deque(np.arange(lo, min(lo + size, total)) for lo in range(0, total, size))
+        self.running: dict[Future, np.ndarray] = {}
+        self.restarts = 0
+        self.pool = self.new_pool()
+
+    def new_pool(self) -> ProcessPool:
+        context = multiprocessing.get_context(start_method())
+        if start_method() == "forkserver":  # torch is imported once, in the server, and not again for each new worker
+            context.set_forkserver_preload(["egflow.energy._worker_task"])
+        return ProcessPool(self.workers, initializer=start_worker, initargs=(self.portable,), context=context)
+
+    def run(self) -> None:
+        while self.waiting or self.running:
+            while self.waiting and len(self.running) < 2 * self.workers:
+                self.submit(self.waiting.popleft())
+            for future in wait(self.running, timeout=POLL, return_when=FIRST_COMPLETED).done:
+                self.settle(future, self.running.pop(future))
+            for future, places in list(self.running.items()):
+                self.watch(future, places)
+            self.read()
+            self.outcome.report()
+
+    def submit(self, places: np.ndarray) -> None:
+        if isinstance(self.items, Tensor):  # indexed, thus a copy: pickling a view sends the whole of what it views
+            chosen = self.items[torch.from_numpy(places)].detach().cpu()
+        else:
+            chosen = [self.items[place] for place in places]
+        condition = None if self.condition is None else self.condition[torch.from_numpy(places)].detach().cpu()
+        try:
+            payload = pickle.dumps((chosen, condition))
+        except Exception as error:  # pickling runs foreign code
+            raise EnergyError(
+                f"energy {self.portable.name}: decoded items cannot be sent to workers ({error})"
+            ) from error
+        chunk = Chunk(str(self.board), len(self.rows), places, self.outcome.policy, payload)
+        try:
+            future = self.pool.schedule(run_chunk, args=(chunk,))
+        except RuntimeError:  # the pool broke since; its chunks come back through settle
+            self.waiting.appendleft(places)
+            self.restart("the pool of workers broke")
+            return
+        self.running[future] = places
+
+    def settle(self, future: Future, places: np.ndarray) -> None:
+        """Take in a chunk that ended, well or not, and put back what it left undone."""
+        try:
+            failures = future.result()
+        except CancelledError:  # by watch, which has noted the culprit
+            pass
+        except ProcessExpired as error:
+            self.blame(places, f"it ended its worker process (exit code {error.exitcode})")
+        except BrokenProcessPool:
+            self.blame(places, "it ended its worker process")
+            self.restart("the pool of workers broke")
+        except EnergyError:
+            raise
+        except Exception as error:  # unpickling or importing in the worker runs foreign code
+            raise EnergyError(
+                f"energy {self.portable.name} cannot be run by a worker process: {own_message(error)}"
+            ) from error
+        else:
+            for place, message in failures:
+                self.fail(place, message)
+        left = places[np.isin(self.rows["state"][places], (WAITING, RUNNING))]
+        left = left[[int(place) not in self.outcome.failures for place in left]]
+        if self.portable.batch:  # a batch that ended its worker goes on one by one, to find the item
+            self.waiting.extendleft(left[i : i + 1] for i in reversed(range(len(left))))
+        elif len(left):
+            self.waiting.appendleft(left)
+        self.rows["state"][left] = WAITING
+
+    def watch(self, future: Future, places: np.ndarray) -> None:
+        """Cancel, and so kill, a chunk whose item is over its time or whose worker is gone."""
+        at = places[self.rows["state"][places] == RUNNING]
+        if not len(at):
+            return
+        elapsed = time.monotonic() - float(self.rows["start"][at[0]])
+        limit = None if self.time_limit is None else self.time_limit * len(at)
+        if limit is not None and elapsed > limit:
+            if len(at) == 1:
+                self.fail(int(at[0]), f"it took longer than time_limit={self.time_limit:g} seconds and was killed")
+            future.cancel()
+        elif elapsed > 1.0 and gone(int(self.rows["pid"][at[0]])) and not future.done():
+            # a worker that left by os._exit(0) is no error to pebble, which would wait for its chunk for ever
+            self.blame(at, "it ended its worker process")
+            future.cancel()
+
+    def blame(self, places: np.ndarray, message: str) -> None:
+        """The item that was running when its worker ended has failed; where none was, the worker itself cannot run."""
+        at = places[self.rows["state"][places] == RUNNING]
+        if len(at) == 1:
+            self.fail(int(at[0]), message)
+        elif not len(at) and not (self.rows["state"][places] == DONE).any():
+            self.count_restart(message)
+
+    def fail(self, place: int, message: str) -> None:
+        self.rows["state"][place] = FAILED
+        self.outcome.fail(place, message)
+
+    def restart(self, message: str) -> None:
+        self.count_restart(message)
+        self.close()
+        self.pool = self.new_pool()
+
+    def count_restart(self, message: str) -> None:
+        self.restarts += 1
+        if self.restarts > MOST_RESTARTS:
+            raise EnergyError(
+                f"energy {self.portable.name}: worker processes end before they reach an item ({message}); "
+                "a script that uses workers starts its work under  if __name__ == '__main__':"
+            )
+
+    def close(self) -> None:
+        self.pool.stop()
+        self.pool.join()
+
+    def read(self) -> None:
+        """Copy what the board holds to the outcome."""
+        done = np.asarray(self.rows["state"] == DONE)
+        done[list(self.outcome.failures)] = False
+        self.outcome.values[done] = self.rows["value"][done]
+        self.outcome.done_mask[:] = done
+
+
+def gone(pid: int) -> bool:
+    """Whether no process has this id any more."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
