@@ -80,7 +80,9 @@ class UNet(nn.Module):
         )
         self.middle = ResidualBlock(widths[-1], widths[-1], embedding)
         self.up = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(2 * inner if block == 0 else inner, inner, embedding) for block in range(blocks))
+            nn.ModuleList(
+                ResidualBlock(2 * inner if block == 0 else inner, inner, embedding) for block in range(blocks)
+            )
             for inner in widths
         )
         self.unfold = nn.ModuleList(

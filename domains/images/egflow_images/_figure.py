@@ -1,0 +1,54 @@
+"""The images domain's picture: a grid of data, weighted data and generated pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from egflow.report import Evidence
+
+ROWS, COLUMNS = 4, 20
+
+
+def grid_figure(evidence: Evidence, folder: Path) -> Path:
+    """Draw ``folder/grid.png``: three blocks of pictures, each a plain random draw, with its mean energy.
+
+    The weighted block is drawn with replacement in proportion to exp(−beta·E), so that few effective samples show as
+    repeated pictures.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    generator, count = torch.Generator().manual_seed(0), ROWS * COLUMNS
+    weights = torch.softmax(evidence.log_w, dim=0)
+    plain = torch.randperm(len(evidence.data), generator=generator)[:count]
+    weighted = torch.multinomial(weights, count, replacement=True, generator=generator)
+    energies, allowed = evidence.energies.values, ~evidence.energies.forbidden
+    generated_energies = evidence.sample_energies.values[~evidence.sample_energies.forbidden]
+    blocks = [
+        ("data  (p)", evidence.data[plain], energies[allowed].mean()),
+        ("data, drawn in proportion to exp(−beta·E)  (q)", evidence.data[weighted], (weights * energies).sum()),
+        ("generated", evidence.samples[:count], generated_energies.mean()),
+    ]
+    figure = Figure(figsize=(COLUMNS * 0.45, 3 * (ROWS * 0.45 + 0.4)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, pictures, energy) in zip(figure.subplots(3, 1), blocks, strict=True):
+        tiled = tile(pictures)
+        axes.imshow(tiled.numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(f"{title}   mean energy {float(energy):.4g}", loc="left", fontsize=10)
+        axes.set_axis_off()
+    file = folder / "grid.png"
+    figure.savefig(file, dpi=130)
+    return file
+
+
+def tile(pictures: Tensor) -> Tensor:
+    """(up to ROWS·COLUMNS, c, h, w) in [0, 1] -> one (height, width, c) picture with thin light lines in between."""
+    pictures = torch.nn.functional.pad(pictures.detach().cpu().float().clamp(0, 1), (0, 1, 0, 1), value=0.15)
+    blank = torch.zeros(ROWS * COLUMNS - len(pictures), *pictures.shape[1:])
+    return rearrange(torch.cat([pictures, blank]), "(r k) c h w -> (r h) (k w) c", r=ROWS)

@@ -1,0 +1,1 @@
+"""Hydra configs of the images domain, found as pkg://egflow_images.conf."""

@@ -1,0 +1,1 @@
+"""Hydra configs of the toy domain, found as pkg://egflow_toy.conf."""

@@ -1,0 +1,105 @@
+"""The toy domain: what the command line asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from egflow.domain import Data
+from egflow_toy._figure import density_figure
+from egflow_toy.densities import density
+from egflow_toy.energies import (
+    CLASSIC,
+    ClassicEnergy,
+    Linear,
+    Quadratic,
+    nearest_blade,
+    nearest_centre,
+    nearest_moon,
+    nearest_ring,
+)
+
+if TYPE_CHECKING:
+    from egflow.energy import EnergyModel
+    from egflow.report import TiltReport
+
+DEFAULT = "8gaussians"
+MODES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
+    "8gaussians": (nearest_centre, 8),
+    "rings": (nearest_ring, 4),
+    "moons": (nearest_moon, 2),
+    "pinwheel": (nearest_blade, 5),
+}
+"""Set -> which of its modes a point belongs to, and how many there are."""
+
+
+class Toy:
+    """Two-dimensional densities, their classic energies, a picture of the densities and the shares of the modes.
+
+    Args:
+        n_data: points drawn from the density as the training data.
+
+    Example:
+        >>> Toy(n_data=100).data("moons", seed=0).x.shape
+        torch.Size([100, 2])
+    """
+
+    def __init__(self, n_data: int = 400_000) -> None:
+        if not isinstance(n_data, int) or n_data < 1:
+            raise ValueError(f"toy.n_data must be a positive whole number, got {n_data!r}: write toy.n_data=400000")
+        self.n_data = n_data
+        self.energies: Mapping[str, Callable[..., EnergyModel]] = {
+            **{name: partial(ClassicEnergy, name) for name in CLASSIC},
+            "linear": Linear,
+            "quadratic": Quadratic,
+        }
+        self.decoders: Mapping[str, Callable[[Tensor], Any]] = {}
+        self._loaded = DEFAULT
+
+    def data(self, name: str | None, seed: int) -> Data:
+        """Draw ``n_data`` points of the density. Raises ValueError that names the nearest density."""
+        chosen = density(name or DEFAULT)
+        self._loaded = chosen.name
+        return Data(x=chosen.sample(self.n_data, seed), info={"data": chosen.name})
+
+    def default_energy(self, name: str | None) -> str:
+        """The set's classic energy, which has the set's own name; ``linear`` for gaussian."""
+        chosen = density(name or DEFAULT).name
+        return chosen if chosen in CLASSIC else "linear"
+
+    def network(self, data: Data) -> nn.Module | None:
+        """None: the core's residual MLP is the right network for points in the plane."""
+        return None
+
+    def save_samples(self, samples: Tensor, folder: Path) -> Path:
+        """Write ``samples.npy``, float32 of shape (n, 2)."""
+        file = folder / "samples.npy"
+        np.save(file, samples.detach().cpu().float().numpy())
+        return file
+
+    def figures(self, report: TiltReport, folder: Path) -> list[Path]:
+        """Draw ``density.png``: the energy, p, its exact tilt and what was generated, as histograms of the plane."""
+        return [density_figure(report.evidence, folder)] if report.evidence is not None else []
+
+    def metrics(self, report: TiltReport) -> dict[str, Any]:
+        """Shares of the modes, weighted data against generated, where the set has modes; else nothing."""
+        if report.evidence is None or self._loaded not in MODES:
+            return {}
+        which, count = MODES[self._loaded]
+        weights = torch.softmax(report.evidence.log_w, dim=0)
+        target = torch.zeros(count, dtype=torch.float64).index_add(0, which(report.evidence.data), weights)
+        samples = report.evidence.samples
+        generated = torch.bincount(which(samples), minlength=count).double() / len(samples)
+        shares = {"target": target, "generated": generated}
+        found = {
+            f"mode_{mode}_{kind}": round(float(share[mode]), 6)
+            for mode in range(count)
+            for kind, share in shares.items()
+        }
+        return {**found, "mode_share_error": round(float((target - generated).abs().sum() / 2), 6)}
