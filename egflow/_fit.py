@@ -1,0 +1,160 @@
+"""`fit`: a flow of the samples as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from egflow._inputs import check_condition, check_data, pick_device
+from egflow.coupling import make_coupling
+from egflow.flow import Flow
+from egflow.network import default_network
+from egflow.objective import METHODS, Objective
+from egflow.path import Path, make_path
+from egflow.report import held_out_split
+from egflow.training import Population, Problem, TrainingOptions, check_count, mix, train
+from egflow.weights import Draw, Resample, check_sample_weight
+
+
+def fit(
+    x: Tensor,
+    condition: Tensor | None = None,
+    *,
+    network: nn.Module | None = None,
+    path: str | Path | None = None,
+    steps: int = 5_000,
+    batch_size: int = 512,
+    sample_weight: Tensor | None = None,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    options: TrainingOptions | None = None,
+) -> Flow:
+    """Fit a flow to samples by flow matching (Lipman et al. 2023); what `tilt` starts from.
+
+    A tenth of the data, a fixed function of N, is held out: the same tenth `tilt` and the report hold out.
+
+    Args:
+        x: (N, *event) float, finite, N ≥ 20.
+        condition: (N,) long labels or (N, k) floats; the flow is then of p(x | c).
+        network: ``forward(x, t, condition)``; None is an MLP for vectors and a U-Net for square pictures. Trained in
+            place of a copy: the given module is changed.
+        path: "cond_ot" (None), "vp" or "cosine".
+        steps, batch_size: optimiser steps and rows a step.
+        sample_weight: (N,) weights of the samples, not negative.
+        device: None is CUDA where there is one, else the CPU.
+        seed: fixes everything on one device with one number of threads.
+        options: the rest, see `TrainingOptions`.
+
+    Returns:
+        The flow.
+
+    Raises:
+        ValueError: for bad input, naming the argument.
+        egflow.training.TrainingError: if the loss stops being finite.
+
+    Example:
+        >>> x = torch.randn(200, 2) * 0.1 + 3
+        >>> flow = fit(x, steps=20, batch_size=64, options=TrainingOptions(progress="quiet"))
+        >>> flow.sample(5).shape
+        torch.Size([5, 2])
+    """
+    x = check_data(x)
+    condition = check_condition(condition, len(x))
+    check_count("steps", steps)
+    check_count("batch_size", batch_size)
+    options = options or TrainingOptions()
+    if options.stage == "train":
+        options = replace(options, stage="base")
+    weight = torch.ones(len(x), dtype=torch.float64)
+    if sample_weight is not None:
+        weight = check_sample_weight(sample_weight, len(x))
+    flow = new_flow(x, condition, network=network, path=path, device=pick_device(device), seed=seed)
+    objective = METHODS["ced" if flow.prediction == "noise" else "cefm"]
+    log_s = weight.log()
+    return train_flow(flow, x, condition, log_s, log_s, Resample(), objective, steps, batch_size, seed, options)
+
+
+def new_flow(
+    x: Tensor,
+    condition: Tensor | None,
+    *,
+    network: nn.Module | None,
+    path: str | Path | None,
+    device: torch.device,
+    seed: int,
+) -> Flow:
+    """An untrained flow whose preprocessing is that of the part of x that is not held out."""
+    chosen = make_path(path)
+    if network is None:
+        with torch.random.fork_rng():
+            torch.manual_seed(mix(seed, -1))
+            network = default_network(x.shape[1:], condition)
+    train_index, _ = held_out_split(len(x))
+    shift, scale = standardisation(x[train_index])
+    flow = Flow(network.to(device), x.shape[1:], path=chosen, shift=shift.to(device), scale=scale.to(device))
+    if condition is not None:
+        flow.condition_shape = tuple(condition.shape[1:])
+        flow.num_classes = None if condition.is_floating_point() else int(condition.max()) + 1
+    return flow
+
+
+def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Shift and scale: per coordinate for vectors, per channel for events of more dimensions, which keep their contrast.
+
+    Returns:
+        Two tensors that broadcast to the event, mean and standard deviation; a constant coordinate has scale 1.
+    """
+    over = (0, *range(2, x.ndim))
+    x = x.double()
+    shift, scale = x.mean(over, keepdim=True)[0], x.std(over, keepdim=True)[0]
+    scale = torch.where(scale > 1e-12 * shift.abs().clamp_min(1e-12), scale, 1.0)
+    return shift.float(), scale.float()
+
+
+def train_flow(
+    flow: Flow,
+    x: Tensor,
+    condition: Tensor | None,
+    log_w: Tensor,
+    log_s: Tensor,
+    draw: Draw,
+    objective: Objective,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    options: TrainingOptions,
+) -> Flow:
+    """Train the flow on weighted data; the held-out part is watched. Returns the same flow with the averaged network."""
+
+    def population(index: Tensor, how: Draw) -> Population | None:
+        if not bool((log_w[index] > -torch.inf).any()):
+            return None
+        z = ((x[index].to(flow.device) - flow.shift) / flow.scale).to(flow.shift)
+        c = None if condition is None else condition[index].to(flow.device)
+        batches = how.prepare(log_w[index].to(flow.device), log_s[index].to(flow.device))
+        return Population(z, c if c is None or not c.is_floating_point() else c.to(flow.shift), batches)
+
+    train_index, held_index = held_out_split(len(x))
+    train_part = population(train_index, draw)
+    if train_part is None:
+        raise ValueError("every sample of positive weight is held out: more data, or a lower beta, is needed")
+    problem = Problem(
+        path=flow.path,
+        objective=objective,
+        coupling=make_coupling(
+            options.coupling,
+            weights="resample" if isinstance(draw, Resample) and not draw.defensive else type(draw).__name__,
+            conditional=condition is not None,
+        ),
+        prediction=flow.prediction,
+        train=train_part,
+        held_out=population(held_index, Resample()),
+    )
+    trained = train(flow.network, problem, steps=steps, batch_size=batch_size, seed=seed, options=options)
+    flow.network, flow.history, flow.notes = trained.network, trained.history, trained.notes
+    flow.train_seconds = trained.seconds
+    return flow
+
+

@@ -1,0 +1,63 @@
+"""Checks of what users pass in, at the boundary, each with one clear line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+N_MIN = 20
+
+
+def check_data(x: Any, name: str = "x") -> Tensor:
+    """Samples as a float tensor (N, *event), N ≥ 20, finite. Raises ValueError otherwise."""
+    if not isinstance(x, Tensor):
+        try:
+            x = torch.as_tensor(x)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{name} must be a float tensor (N, *event), got {type(x).__name__}: {error}") from None
+    if not x.is_floating_point():
+        raise ValueError(f"{name} must be a float tensor (N, *event), got dtype {x.dtype}: convert it with .float()")
+    if x.ndim < 2:
+        hint = f"; for one number a sample pass {name}[:, None]" if x.ndim == 1 else ""
+        raise ValueError(f"{name} must have shape (N, *event), got {tuple(x.shape)}{hint}")
+    if len(x) < N_MIN or x[0].numel() == 0:
+        raise ValueError(f"{name} must hold at least {N_MIN} samples that are not empty, got shape {tuple(x.shape)}")
+    bad = ~torch.isfinite(x.flatten(1)).all(1)
+    if bool(bad.any()):
+        first = int(bad.nonzero()[0])
+        raise ValueError(f"{name} must be finite: {int(bad.sum())} samples hold NaN or inf, the first is {name}[{first}]")
+    return x
+
+
+def check_condition(condition: Any, n: int) -> Tensor | None:
+    """Conditions as (N,) long labels ≥ 0 or (N, k) finite floats. Raises ValueError otherwise."""
+    if condition is None:
+        return None
+    condition = torch.as_tensor(condition)
+    if len(condition.shape) == 0 or len(condition) != n:
+        got = tuple(condition.shape)
+        raise ValueError(f"condition must have one row a sample: {n} samples, condition of shape {got}")
+    if condition.is_floating_point():
+        if condition.ndim != 2:
+            raise ValueError(f"a float condition must have shape (N, k), got {tuple(condition.shape)}")
+        if not bool(torch.isfinite(condition).all()):
+            raise ValueError("condition must be finite: it holds NaN or inf")
+        return condition
+    if condition.ndim != 1 or condition.is_complex() or bool((condition < 0).any()):
+        raise ValueError("a discrete condition must hold whole labels ≥ 0, shape (N,)")
+    return condition.long()
+
+
+def pick_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for; None is CUDA where there is one, else the CPU. Raises ValueError for an unusable one."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.zeros((), device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device} cannot be used here ({reason}); try device=cpu") from None
+    return chosen

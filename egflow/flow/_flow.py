@@ -1,0 +1,354 @@
+"""The flow of a distribution: dx/dt = v(x, t, c) from x_0 ~ N(shift, scale²) at t = 0 to the data at t = 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from egflow.flow._divergence import divergence
+from egflow.path import Path, Prediction, make_path
+from egflow.solver import Solution, Solver, Tuned, fit_tuned, make_solver
+from egflow.training import check_count, mix
+
+if TYPE_CHECKING:
+    from egflow.energy import EnergyModel
+    from egflow.report import TiltReport
+
+_CHUNK = 8_192  # rows integrated at once, so that memory does not grow with n
+
+
+class Flow:
+    """A generator with a density: a network that predicts on a path, between a normal source and data.
+
+    The network works on preprocessed data z = (x − shift) / scale; every method here speaks of x.
+
+    Args:
+        network: called as ``network(z, t, condition)`` with z (batch, *event), t (batch,); any nn.Module. One's own
+            pretrained velocity is wrapped as a base by this constructor.
+        event_shape: shape of one sample.
+        path: "cond_ot", "vp", "cosine", or a `Path`.
+        prediction: what the network's output means: "velocity", "noise", "x_1" or "score_fn"; None is the path's own.
+        shift, scale: preprocessing, broadcastable to event_shape; None is 0 and 1.
+
+    Attributes:
+        base: the flow this one was tilted from, or None.
+        energy: the energy of the last tilt, at hand in memory only.
+        beta: of the last tilt, or None.
+        report: the `TiltReport` of the last tilt, or None.
+        history: rows of metrics of the last training.
+
+    Example:
+        >>> flow = Flow(lambda z, t, condition: torch.zeros_like(z), (2,))  # no motion: the source itself
+        >>> flow.sample(3).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        event_shape: Sequence[int],
+        *,
+        path: str | Path | None = None,
+        prediction: Prediction | None = None,
+        shift: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> None:
+        self.network = network
+        self.event_shape = tuple(int(size) for size in event_shape)
+        self.path = make_path(path)
+        self.prediction: Prediction = self.path.prediction if prediction is None else prediction
+        first = next(iter(network.parameters()), None) if isinstance(network, nn.Module) else None
+        like = torch.zeros(()) if first is None else first.detach()
+        self.shift = (torch.zeros(()) if shift is None else shift).to(like)
+        self.scale = (torch.ones(()) if scale is None else scale).to(like)
+        self.condition_shape: tuple[int, ...] | None = None
+        self.num_classes: int | None = None
+        self.tuned: Tuned | None = None
+        self.base: Flow | None = None
+        self.energy: EnergyModel | None = None
+        self.beta: float | None = None
+        self.report: TiltReport | None = None
+        self.history: list[dict[str, str | float]] = []
+        self.notes: dict[str, str] = {}
+        self.train_seconds = 0.0
+
+    def __repr__(self) -> str:
+        tilted = "" if self.beta is None else f", beta={self.beta:g}"
+        return f"Flow({type(self.network).__name__}, event_shape={self.event_shape}, path={self.path.name}{tilted})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.shift.device
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Flow:
+        """Move the flow, in place, to a device or a floating-point type; returns itself."""
+        for flow in (self, self.base):
+            if flow is not None:
+                flow.network.to(device=device, dtype=dtype)
+                flow.shift = flow.shift.to(device=device, dtype=dtype)
+                flow.scale = flow.scale.to(device=device, dtype=dtype)
+        return self
+
+    def velocity(self, x: Tensor, t: Tensor | float, condition: Tensor | int | None = None) -> Tensor:
+        """dx/dt at x (batch, *event) and t (batch,) or one number; (batch, *event), in units of x.
+
+        Raises:
+            ValueError: for another event shape, or a condition that does not fit.
+        """
+        x = self._check_x(x)
+        z = (x - self.shift) / self.scale
+        t = torch.as_tensor(t, dtype=z.dtype, device=z.device).expand(len(z))
+        return self.scale * self._velocity(z, t, self._check_condition(condition, len(z)))
+
+    def sample(
+        self,
+        n: int,
+        condition: Tensor | int | None = None,
+        *,
+        beta: float | None = None,
+        solver: str | Solver | None = None,
+        correct: bool | None = None,
+        energy: EnergyModel | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> Tensor:
+        """n samples.
+
+        Args:
+            n: how many.
+            condition: labels (n,) or vectors (n, k), or one label for all; needed exactly where the flow is conditional.
+            beta: must be the beta the flow was tilted to, or None.
+            solver: None is ``adams``; a name (``dopri5``, ``rk4``, ``tuned`` …) or a solver.
+            correct: draw four times as many and resample by base · exp(−beta·E) / q, see `egflow.correct`; None: not.
+            energy: for ``correct`` where the flow was loaded; else that of the last tilt.
+            rtol, atol: tolerances of adaptive solvers, in units of preprocessed data.
+            seed: fixes the samples.
+
+        Returns:
+            (n, *event), on the flow's device.
+
+        Raises:
+            ValueError: for a bad n, condition, beta or solver, or a correction without base or energy.
+        """
+        if beta is not None and (self.beta is None or not math.isclose(beta, self.beta)):
+            raise ValueError(f"beta must be {self.beta}, what this flow was tilted to, or None; got {beta}")
+        if not correct:
+            return self.solve(n, condition, solver=solver, rtol=rtol, atol=atol, seed=seed).y
+        from egflow._correct import correct as correct_samples
+
+        energy = self.energy if energy is None else energy
+        if self.base is None or energy is None or self.beta is None:
+            raise ValueError("correct=True needs the base and the energy at hand: tilt, or load and give energy= again")
+        many = None if condition is None else self._check_condition(condition, n)
+        repeated = None if many is None else many.repeat_interleave(4, 0)
+        samples = self.solve(4 * n, repeated, solver=solver, rtol=rtol, atol=atol, seed=seed).y
+        return correct_samples(samples, self, self.base, energy, self.beta, condition=repeated, n=n, seed=seed)
+
+    def solve(
+        self,
+        n: int,
+        condition: Tensor | int | None = None,
+        *,
+        solver: str | Solver | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> Solution:
+        """As `sample`, with the solver's statistics: a `Solution` of samples, evaluations and rejected steps."""
+        check_count("n", n)
+        condition = self._check_condition(condition, n)
+        generator = torch.Generator().manual_seed(mix(seed, -2))
+        z_0 = torch.randn(n, *self.event_shape, generator=generator).to(self.shift)
+        solution = self.integrate(z_0, 0.0, self.path.t_end, condition, solver=solver, rtol=rtol, atol=atol)
+        return Solution(self.shift + self.scale * solution.y, solution.nfe, solution.rejected)
+
+    def integrate(
+        self,
+        z: Tensor,
+        t_0: float,
+        t_1: float,
+        condition: Tensor | None = None,
+        *,
+        solver: str | Solver | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+    ) -> Solution:
+        """Carry preprocessed points z (n, *event) along the flow from t_0 to t_1."""
+        chosen = self.tuned if isinstance(solver, str) and solver == "tuned" and self.tuned else make_solver(solver)
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(z), _CHUNK):
+                c = None if condition is None else condition[start : start + _CHUNK]
+
+                def field(y: Tensor, t: Tensor, rows: Tensor, c: Tensor | None = c) -> Tensor:
+                    return self._velocity(y, t, None if c is None else c[rows])
+
+                parts.append(chosen.solve(field, z[start : start + _CHUNK], t_0, t_1, rtol=rtol, atol=atol))
+        return Solution(*(torch.cat([getattr(part, name) for part in parts]) for name in ("y", "nfe", "rejected")))
+
+    def tune(self, nfe: int = 16, *, condition: Tensor | int | None = None, n: int = 1_000, seed: int = 0) -> float:
+        """Fit the ``tuned`` solver to this flow: a grid and multistep coefficients for nfe evaluations a sample.
+
+        Args:
+            nfe: evaluations a sample.
+            condition: as in `sample`, for n samples.
+            n: trajectories to fit on.
+            seed: of the trajectories.
+
+        Returns:
+            The root-mean-square error against an accurate solution, on trajectories not fitted on, in units of
+            preprocessed data. Saved with the flow; `sample(solver="tuned")` uses it.
+        """
+        check_count("n", n)
+        c = self._check_condition(condition, n)
+        generator = torch.Generator().manual_seed(mix(seed, -3))
+        z_0 = torch.randn(n, *self.event_shape, generator=generator).to(self.shift)
+        with torch.no_grad():
+            self.tuned, error = fit_tuned(
+                lambda y, t, rows: self._velocity(y, t, None if c is None else c[rows]), z_0, 0.0, self.path.t_end, nfe
+            )
+        return error
+
+    def log_prob(
+        self,
+        x: Tensor,
+        condition: Tensor | int | None = None,
+        *,
+        probes: int | None = None,
+        solver: str | Solver | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> Tensor:
+        """Natural log-density of x, by the change of variables along the flow (Chen et al. 2018).
+
+            log q(x) = log N(z_0) − ∫ ∇·v dt − Σ log scale
+
+        Args:
+            x: (batch, *event).
+            condition: as in `sample`.
+            probes: None for the exact divergence (a backward pass a dimension and evaluation), or the number of
+                Hutchinson's probes; `log_prob_with_error` gives their error bar.
+            solver, rtol, atol: as in `sample`; ``tuned`` does not apply.
+            seed: of the probes.
+
+        Returns:
+            (batch,).
+        """
+        return self.log_prob_with_error(x, condition, probes=probes, solver=solver, rtol=rtol, atol=atol, seed=seed)[0]
+
+    def log_prob_with_error(
+        self,
+        x: Tensor,
+        condition: Tensor | int | None = None,
+        *,
+        probes: int | None = None,
+        solver: str | Solver | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """As `log_prob`, with the standard error of Hutchinson's estimate (0 where exact, NaN for one probe)."""
+        x = self._check_x(x)
+        condition = self._check_condition(condition, len(x))
+        if probes is not None:
+            check_count("probes", probes)
+        chosen = make_solver(solver)
+        size, columns = math.prod(self.event_shape), 1 if probes is None else probes
+        generator = torch.Generator().manual_seed(mix(seed, -4))
+        estimates, ends = [], []
+        for start in range(0, len(x), _CHUNK):
+            rows_x = x[start : start + _CHUNK]
+            c = None if condition is None else condition[start : start + _CHUNK]
+            probe = None
+            if probes is not None:
+                signs = torch.randint(0, 2, (probes, *rows_x.shape), generator=generator)
+                probe = (2 * signs - 1).to(rows_x)
+
+            def field(
+                y: Tensor, t: Tensor, rows: Tensor, c: Tensor | None = c, probe: Tensor | None = probe
+            ) -> Tensor:
+                z = y[:, :size].reshape(-1, *self.event_shape)
+                condition = None if c is None else c[rows]
+                some = None if probe is None else probe[:, rows]
+                v, div = divergence(lambda z: self._velocity(z, t, condition), z, some)
+                return torch.cat([v.flatten(1), div], dim=1)
+
+            z = ((rows_x - self.shift) / self.scale).flatten(1)
+            state = torch.cat([z, z.new_zeros(len(z), columns)], dim=1)
+            end = chosen.solve(field, state, self.path.t_end, 0.0, rtol=rtol, atol=atol).y
+            ends.append(end[:, :size])
+            estimates.append(end[:, size:])
+        z_0, change = torch.cat(ends).double(), torch.cat(estimates).double()
+        log_normal = -0.5 * z_0.square().sum(1) - 0.5 * size * math.log(2 * math.pi)
+        log_scale = self.scale.double().log().expand(self.event_shape).sum()
+        error = change.std(1) / math.sqrt(columns) if probes is not None else torch.zeros_like(log_normal)
+        return (log_normal + change.mean(1) - log_scale).to(x.dtype), error.to(x.dtype)
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Save into a folder: weights.safetensors, model.json, the report, and the base in ``base/``.
+
+        Raises:
+            ValueError: if the folder exists and holds something else than a model.
+            OSError: if it cannot be written; nothing is changed then.
+        """
+        from egflow.flow._storage import save_flow
+
+        save_flow(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str], network: nn.Module | None = None) -> Flow:
+        """Load a saved flow.
+
+        Args:
+            folder: as given to `save`.
+            network: a module of the same shape, where the saved one was a user's own.
+
+        Raises:
+            FileNotFoundError: if the folder or a file of it is missing.
+            ValueError: if a file is truncated, altered, of another version, or does not fit the network.
+        """
+        from egflow.flow._storage import load_flow
+
+        return load_flow(folder, network)
+
+    def _velocity(self, z: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+        value = self.network(z, t, condition)
+        return self.path.convert(value, z, t, self.prediction, "velocity")
+
+    def _check_x(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise ValueError(f"x must be a float tensor of shape (batch, *{self.event_shape}), got {_describe(x)}")
+        if tuple(x.shape[1:]) != self.event_shape or x.ndim == 0:
+            raise ValueError(f"x must have shape (batch, *{self.event_shape}), got {tuple(x.shape)}")
+        return x.to(self.shift)
+
+    def _check_condition(self, condition: Tensor | int | None, n: int) -> Tensor | None:
+        if condition is None and self.condition_shape is None:
+            return None
+        if self.condition_shape is None:
+            raise ValueError("condition must be None: this flow was trained without conditions")
+        if condition is None:
+            raise ValueError("condition is missing: this flow was trained with conditions")
+        c = torch.as_tensor(condition, device=self.device)
+        if c.ndim == len(self.condition_shape):
+            c = c.expand(n, *self.condition_shape)
+        if tuple(c.shape) != (n, *self.condition_shape):
+            wanted = (n, *self.condition_shape)
+            raise ValueError(f"condition must have shape {wanted}, one row a sample, got {tuple(c.shape)}")
+        if self.num_classes is None:
+            return c.to(self.shift)
+        if c.is_floating_point() or bool(((c < 0) | (c >= self.num_classes)).any()):
+            raise ValueError(f"condition must hold labels 0 … {self.num_classes - 1} as whole numbers")
+        return c.long()
+
+
+def _describe(x: object) -> str:
+    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__

@@ -1,0 +1,144 @@
+"""A flow on disk: weights.safetensors + model.json, the report beside them, the base in ``base/``. Never a pickle.
+
+model.json carries names from `egflow.network.NETWORKS` and `egflow.path.PATHS` with plain parameters, and the SHA-256
+of the weights. Nothing in it is imported or run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from egflow._files import write_text
+from egflow.network import NETWORKS
+from egflow.path import PATHS
+from egflow.solver import Tuned
+
+if TYPE_CHECKING:
+    from egflow.flow._flow import Flow
+
+SCHEMA = "egflow-model/1"
+
+
+def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
+    """Write the flow into a new folder beside the target, then rename it; see `Flow.save`."""
+    target = Path(folder)
+    if target.exists() and not (target / "model.json").is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} exists and is not a saved model: choose another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        _write(flow, fresh)
+        fresh.chmod(0o755)
+        if target.exists():
+            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+            os.rename(target, old / "model")
+            os.rename(fresh, target)
+            shutil.rmtree(old)
+        else:
+            os.rename(fresh, target)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _write(flow: Flow, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    name = next((key for key, kind in NETWORKS.items() if type(flow.network) is kind), None)
+    tensors = {f"network.{key}": value for key, value in flow.network.state_dict().items()}
+    tensors |= {"shift": flow.shift, "scale": flow.scale}
+    tensors = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+    weights = folder / "weights.safetensors"
+    save_file(tensors, weights)
+    model: dict[str, Any] = {
+        "schema": SCHEMA,
+        "network": {"name": name, "config": flow.network.config if name else None},
+        "event_shape": list(flow.event_shape),
+        "path": flow.path.name,
+        "prediction": flow.prediction,
+        "condition_shape": None if flow.condition_shape is None else list(flow.condition_shape),
+        "num_classes": flow.num_classes,
+        "beta": flow.beta,
+        "tuned": None if flow.tuned is None else flow.tuned.to_dict(),
+        "weights_sha256": _sha256(weights),
+    }
+    write_text(folder / "model.json", json.dumps(model, indent=2, allow_nan=False) + "\n")
+    if flow.report is not None:
+        flow.report.save(folder)
+    if flow.base is not None:
+        _write(flow.base, folder / "base")
+
+
+def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> Flow:
+    """Read a flow back; see `Flow.load`."""
+    from egflow.flow._flow import Flow
+    from egflow.report import TiltReport
+
+    source = Path(folder)
+    description, weights = source / "model.json", source / "weights.safetensors"
+    for file in (description, weights):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: {source} is not a whole saved model")
+    try:
+        model = json.loads(description.read_text(encoding="utf-8"))
+        schema = model["schema"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{description} is truncated or altered: {error}") from None
+    if schema != SCHEMA:
+        raise ValueError(f"{description} has schema {schema!r}, this version reads {SCHEMA!r}")
+    if _sha256(weights) != model.get("weights_sha256"):
+        raise ValueError(f"{weights} is truncated or altered: its checksum is not the one in model.json")
+    try:
+        tensors = load_file(weights)
+        module = _network(model["network"], network, description)
+        module.load_state_dict({key[8:]: value for key, value in tensors.items() if key.startswith("network.")})
+        if model["path"] not in PATHS:
+            raise ValueError(f"unknown path {model['path']!r}")
+        module.to(tensors["shift"].dtype).eval()
+        flow = Flow(
+            module,
+            model["event_shape"],
+            path=model["path"],
+            prediction=model["prediction"],
+            shift=tensors["shift"],
+            scale=tensors["scale"],
+        )
+        flow.condition_shape = None if model["condition_shape"] is None else tuple(model["condition_shape"])
+        flow.num_classes, flow.beta = model["num_classes"], model["beta"]
+        flow.tuned = None if model["tuned"] is None else Tuned.from_dict(model["tuned"])
+    except (SafetensorError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise ValueError(f"{source} does not hold a model this version can read: {error}") from None
+    if (source / "report.json").is_file():
+        flow.report = TiltReport.load(source / "report.json")
+    if (source / "base").is_dir():
+        flow.base = load_flow(source / "base", network)
+    return flow
+
+
+def _network(stored: dict[str, Any], own: nn.Module | None, file: Path) -> nn.Module:
+    if stored["name"] is None:
+        if own is None:
+            raise ValueError(f"{file}: the network is a module of your own: pass it as Flow.load(folder, network=module)")
+        # a copy, for the base of a tilted flow loads into the same architecture with other weights
+        import copy
+
+        return copy.deepcopy(own)
+    if stored["name"] not in NETWORKS:
+        raise ValueError(f"{file}: unknown network {stored['name']!r}; known: {', '.join(NETWORKS)}")
+    return NETWORKS[stored["name"]](**stored["config"])
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
