@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, overload
 
@@ -20,31 +21,31 @@ from egflow.energy._signature import function_name, takes_condition
 from egflow.energy._tally import Tally, current_tally
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`as_energy`'s arguments, checked."""
+
+    on: str | None
+    decode: Decoder | None
+    workers: int
+    time_limit: float | None
+    on_failure: Policy
+    cache: Path | None
+    version: str | None
+
+
 class CallableEnergy(EnergyModel):
     """A function as an energy; made by `as_energy`, which explains the arguments."""
 
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        *,
-        on: str | None,
-        decode: Decoder | None,
-        batch: bool,
-        workers: int,
-        time_limit: float | None,
-        on_failure: Policy,
-        cache: Path | None,
-        version: str | None,
-        name: str,
-    ):
+    def __init__(self, fn: Callable[..., Any], batch: bool, name: str, options: Options):
         super().__init__()
         self.call = Call(fn, name, batch, takes_condition(fn, f"energy {name}"))
         if isinstance(fn, nn.Module):
             self.fn = fn  # a submodule, so that .to(device) and .eval() reach it
-        self.on, self.decode = on, decode
-        self.workers, self.time_limit = workers, time_limit
-        self.policy: Policy = on_failure
-        self.cache, self.version = cache, version
+        self.on, self.decode = options.on, options.decode
+        self.workers, self.time_limit = options.workers, options.time_limit
+        self.policy: Policy = options.on_failure
+        self.cache, self.version = options.cache, options.version
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Energies (batch,): as the function returned them, or float64 on x's device where they were collected."""
@@ -161,7 +162,8 @@ def as_energy(
         name: what reports call it; the function's own name by default.
 
     Returns:
-        An `EnergyModel`; fn itself where it is one already and no option is given.
+        An `EnergyModel`; fn itself where it is one already and no option is given. Where fn was made by `as_energy`,
+        its function is taken again, and the options given here replace its own.
 
     Raises:
         TypeError, ValueError: where fn takes no batch, or an option is not what it must be.
@@ -173,33 +175,40 @@ def as_energy(
     """
 
     def wrap(fn: Callable[..., Any]) -> EnergyModel:
-        if not callable(fn):
-            raise TypeError(f"energy is a {type(fn).__name__}; give a function (batch, *event) -> (batch,)")
-        if isinstance(fn, type):
-            raise TypeError(f"energy {fn.__name__} is a class; give an instance of it, or a function")
+        own = fn if isinstance(fn, CallableEnergy) else None
         options = (on, decode, workers, time_limit, cache, version, name)
         if isinstance(fn, EnergyModel) and not any(options) and batch and on_failure == "raise":
             return fn
-        return CallableEnergy(
-            fn,
-            on=on,
-            decode=decode,
-            batch=batch,
-            workers=workers,
-            time_limit=time_limit,
-            on_failure=on_failure,
-            cache=None if cache is None else Path(cache),
-            version=None if version is None else str(version),
-            name=name or (fn.describe() if isinstance(fn, EnergyModel) else function_name(fn)),
+        if own is not None:
+            fn = own.call.fn
+        check_function(fn)
+        merged = Options(
+            on=on or (own.on if own and decode is None else None),
+            decode=decode or (own.decode if own and on is None else None),
+            workers=workers or (own.workers if own else 0),
+            time_limit=time_limit or (own.time_limit if own else None),
+            on_failure=own.policy if own and on_failure == "raise" else on_failure,
+            cache=Path(cache) if cache is not None else (own.cache if own else None),
+            version=str(version) if version is not None else (own.version if own else None),
         )
+        if merged.time_limit is not None and not merged.workers:
+            raise ValueError(f"time_limit={time_limit} needs workers >= 1: a call cannot be killed in this process")
+        label = name or (own.call.name if own else fn.describe() if isinstance(fn, EnergyModel) else function_name(fn))
+        return CallableEnergy(fn, batch and (own is None or own.call.batch), label, merged)
 
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
         raise ValueError(f"workers is {workers!r}; give a number of processes, 0 for this one")
-    if time_limit is not None and not (time_limit > 0 and workers):
-        fix = "give seconds above 0" if workers else "it needs workers >= 1, as a call cannot be killed in this process"
-        raise ValueError(f"time_limit is {time_limit!r}; {fix}")
+    if time_limit is not None and not 0 < time_limit < float("inf"):
+        raise ValueError(f"time_limit is {time_limit!r}; give a number of seconds above 0, or None")
     if on_failure not in get_args(Policy):
         raise ValueError(f"on_failure is {on_failure!r}; give 'raise' or 'forbid'")
     if on is not None and decode is not None:
         raise ValueError("both on= and decode= are given; on= names the domain's decoder, decode= is your own")
     return wrap if fn is None else wrap(fn)
+
+
+def check_function(fn: Any) -> None:
+    if not callable(fn):
+        raise TypeError(f"an energy is a function (batch, *event) -> (batch,); this is a {type(fn).__name__}")
+    if isinstance(fn, type):
+        raise TypeError(f"{fn.__name__} is a class, not an energy; give an instance of it, or a function")

@@ -108,10 +108,18 @@ def function_parts(fn: FunctionType, seen: set[int]) -> tuple[Any, ...]:
     reads = tuple(
         (name, stable(value, seen))
         for name, value in named.items()
-        if isinstance(value, (*PLAIN, Tensor, np.ndarray))
-        or (isinstance(value, FunctionType) and value.__module__ == fn.__module__)
+        if constant(value) or (isinstance(value, FunctionType) and value.__module__ == fn.__module__)
     )
     return stable(fn.__code__, seen), cells, stable(fn.__defaults__, seen), stable(fn.__kwdefaults__, seen), reads
+
+
+def constant(value: Any) -> bool:
+    """Whether a value is plain, an array, or a collection of such."""
+    if isinstance(value, dict):
+        return all(constant(part) for pair in value.items() for part in pair)
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return all(constant(part) for part in value)
+    return isinstance(value, (*PLAIN, Tensor, np.ndarray))
 
 
 def names(code: CodeType) -> list[str]:

@@ -41,14 +41,17 @@ def load_energy(text: str) -> EnergyModel:
         found = find(module, name, shown)
     else:
         found = from_dotted(text)
-    try:
-        if isinstance(found, type) and issubclass(found, EnergyModel):
+    if isinstance(found, type) and issubclass(found, EnergyModel):
+        try:
             return found()
-        if isinstance(found, EnergyModel):
-            return found
-        return as_energy(found)
-    except Exception as error:  # the class's constructor is foreign code; the rest says what is wrong in its own words
-        raise ValueError(f"energy {text} cannot be used: {one_line(error)}") from error
+        except Exception as error:  # the class is foreign code
+            raise ValueError(f"energy {text} cannot be made without arguments: {one_line(error)}") from error
+    if isinstance(found, EnergyModel):
+        return found
+    try:
+        return as_energy(found, name=f"{Path(file).name}:{name}" if colon else None)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"energy {text} cannot be used: {error}") from error
 
 
 def from_file(file: str, text: str) -> ModuleType:
@@ -70,7 +73,7 @@ def from_dotted(text: str) -> Any:
     rest = parts
     for depth in range(1, len(parts)):  # the longest importable head is the module; the rest are attributes
         module = ".".join(parts[:depth])
-        if importable(module, text):
+        if importable(module):
             found, rest = imported(lambda module=module: importlib.import_module(module), text), parts[depth:]
         elif found is None:
             raise ValueError(f"energy {text}: there is no module {module}; for a file write  file.py:function")
@@ -81,7 +84,7 @@ def from_dotted(text: str) -> Any:
     return found
 
 
-def importable(module: str, text: str) -> bool:
+def importable(module: str) -> bool:
     """Whether a module of that name is found, without running it (its parent package was imported before)."""
     try:
         return importlib.util.find_spec(module) is not None
@@ -93,8 +96,10 @@ def imported(load: Callable[[], ModuleType], text: str) -> ModuleType:
     try:
         return load()
     except (Exception, SystemExit) as error:  # whatever the user's code raises is told in its own words
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f" ({Path(place.filename).name}, line {place.lineno})"
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
+        where = (
+            "" if isinstance(error, SyntaxError) else f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+        )
         raise ValueError(f"energy {text} failed at import: {one_line(error)}{where}") from error
 
 
@@ -105,8 +110,9 @@ def one_line(error: BaseException) -> str:
 def find(holder: Any, name: str, shown: str) -> Any:
     if hasattr(holder, name):
         return getattr(holder, name)
-    names = [key for key, value in vars(holder).items() if callable(value) and not key.startswith("_")]
-    own = [key for key in names if getattr(vars(holder)[key], "__module__", None) == getattr(holder, "__name__", None)]
-    near = get_close_matches(name, names, n=1)
+    named = {key: getattr(holder, key, None) for key in dir(holder) if not key.startswith("_")}
+    names = [key for key, value in named.items() if callable(value)]
+    own = [key for key in names if getattr(named[key], "__module__", None) == getattr(holder, "__name__", None)]
+    near = get_close_matches(name, own, n=1) or get_close_matches(name, names, n=1)
     has = f" Did you mean {near[0]}?" if near else f" It has: {', '.join(own) or 'no function'}."
-    raise ValueError(f"energy: {shown} has no function {name}.{has}")
+    raise ValueError(f"energy: {shown} has no function {name or '(name it after the colon)'}.{has}")

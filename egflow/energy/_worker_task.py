@@ -1,7 +1,7 @@
 """What runs inside a worker process: one chunk of items at a time, its state on a board both sides can see.
 
 The board is a small memory-mapped file, so that whatever ends a worker (a kill, os._exit, a crash) leaves behind
-which item it was at and the values of the items before it.
+which item it was at, and the values and failures of the items before it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import pickle
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from egflow.energy._run import Call, Policy, run_span
 
 WAITING, RUNNING, DONE, FAILED = range(4)
 BOARD = np.dtype([("value", "f8"), ("start", "f8"), ("pid", "i8"), ("state", "i8")])
+LETTERS = 500  # of a failure's message, as UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ class Chunk:
     payload: bytes
 
 
+def open_board(file: str | Path, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """The board (total,) and the messages (total,) beside it; the second stays empty on disk until something fails."""
+    rows = np.memmap(file, dtype=BOARD, mode="r+", shape=(total,))
+    return rows, np.memmap(f"{file}.messages", dtype=f"S{LETTERS}", mode="r+", shape=(total,))
+
+
 class _Stop(Exception):
     """The first failure ends the chunk under the policy "raise"."""
 
@@ -48,9 +56,8 @@ class SharedBoard:
     """A worker's own view of the board."""
 
     def __init__(self, chunk: Chunk):
-        self.rows = np.memmap(chunk.board, dtype=BOARD, mode="r+", shape=(chunk.total,))
+        self.rows, self.messages = open_board(chunk.board, chunk.total)
         self.places, self.policy = chunk.places, chunk.policy
-        self.failures: list[tuple[int, str]] = []
 
     def start(self, lo: int, hi: int) -> None:
         places = self.places[lo:hi]
@@ -65,8 +72,8 @@ class SharedBoard:
 
     def fail(self, index: int, message: str) -> None:
         place = int(self.places[index])
+        self.messages[place] = message.encode()[:LETTERS]
         self.rows["state"][place] = FAILED
-        self.failures.append((place, message))
         if self.policy == "raise":
             raise _Stop
 
@@ -97,8 +104,8 @@ def load() -> Call:
     return Call(portable.reference.load(), portable.name, portable.batch, portable.conditional)
 
 
-def run_chunk(chunk: Chunk) -> list[tuple[int, str]]:
-    """Run a chunk and return its failures as (place, message). Raises only what is no single item's fault."""
+def run_chunk(chunk: Chunk) -> None:
+    """Run a chunk; values and failures go to the board. Raises only what is no single item's fault."""
     call = load()
     items, condition = pickle.loads(chunk.payload)  # noqa: S301 - our own parent process made it a moment ago
     board = SharedBoard(chunk)
@@ -107,4 +114,3 @@ def run_chunk(chunk: Chunk) -> list[tuple[int, str]]:
             run_span(call, items, condition, 0, len(chunk.places), board)
     except _Stop:
         pass
-    return board.failures

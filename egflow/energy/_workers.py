@@ -26,7 +26,19 @@ from torch import Tensor
 from egflow.energy._errors import EnergyError, own_message
 from egflow.energy._reference import refer
 from egflow.energy._run import Call, Items, Outcome
-from egflow.energy._worker_task import BOARD, DONE, FAILED, RUNNING, WAITING, Chunk, Portable, run_chunk, start_worker
+from egflow.energy._worker_task import (
+    BOARD,
+    DONE,
+    FAILED,
+    LETTERS,
+    RUNNING,
+    WAITING,
+    Chunk,
+    Portable,
+    open_board,
+    run_chunk,
+    start_worker,
+)
 
 POLL = 0.05  # seconds between two looks at the board
 LARGEST_CHUNK = 64
@@ -46,14 +58,16 @@ def run_workers(
     portable = Portable(refer(call.fn, call.name), call.name, call.batch, call.conditional)
     with tempfile.TemporaryDirectory(prefix="egflow-") as folder:
         board = Path(folder) / "board"
-        board.write_bytes(bytes(total * BOARD.itemsize))
+        for file, size in ((board, BOARD.itemsize), (Path(f"{board}.messages"), LETTERS)):
+            with file.open("wb") as new:
+                new.truncate(total * size)  # zeros, and sparse where the system can
         crew = Crew(portable, items, condition, board, outcome, workers, time_limit)
         try:
             crew.run()
         finally:
             crew.close()
             crew.read()
-            del crew.rows  # unmapped before the folder goes
+            del crew.rows, crew.messages  # unmapped before the folder goes
 
 
 def start_method() -> str:
@@ -77,7 +91,7 @@ class Crew:
         self.board, self.time_limit = board, time_limit
         total = len(outcome.done_mask)
         self.workers = min(workers, total)
-        self.rows = np.memmap(board, dtype=BOARD, mode="r+", shape=(total,))
+        self.rows, self.messages = open_board(board, total)
         size = max(1, min(LARGEST_CHUNK, -(-total // (4 * self.workers))))
         self.waiting = deque(np.arange(lo, min(lo + size, total)) for lo in range(0, total, size))
         self.running: dict[Future, np.ndarray] = {}
@@ -100,6 +114,11 @@ class Crew:
                 self.watch(future, places)
             self.read()
             self.outcome.report()
+            if not self.waiting and not self.running and len(left := self.undone()):
+                self.waiting.append(left)  # a worker about to be killed may have taken up an item done elsewhere
+
+    def undone(self) -> np.ndarray:
+        return np.flatnonzero(np.isin(self.rows["state"], (WAITING, RUNNING)))
 
     def submit(self, places: np.ndarray) -> None:
         if isinstance(self.items, Tensor):  # indexed, thus a copy: pickling a view sends the whole of what it views
@@ -125,7 +144,7 @@ class Crew:
     def settle(self, future: Future, places: np.ndarray) -> None:
         """Take in a chunk that ended, well or not, and put back what it left undone."""
         try:
-            failures = future.result()
+            future.result()
         except CancelledError:  # by watch, which has noted the culprit
             pass
         except ProcessExpired as error:
@@ -139,9 +158,9 @@ class Crew:
             raise EnergyError(
                 f"energy {self.portable.name} cannot be run by a worker process: {own_message(error)}"
             ) from error
-        else:
-            for place, message in failures:
-                self.fail(place, message)
+        for place in places[self.rows["state"][places] == FAILED].tolist():
+            if place not in self.outcome.failures:
+                self.fail(place, bytes(self.messages[place]).decode(errors="ignore"))
         left = places[np.isin(self.rows["state"][places], (WAITING, RUNNING))]
         left = left[[int(place) not in self.outcome.failures for place in left]]
         if self.portable.batch:  # a batch that ended its worker goes on one by one, to find the item
