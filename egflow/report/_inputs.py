@@ -1,0 +1,58 @@
+"""What a report is given, checked: one clear line for each mistake."""
+
+from __future__ import annotations
+
+import math
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LEAST_DATA = 20
+
+
+def check_points(x: Any, name: str, least: int = 1) -> Tensor:
+    """A float tensor (N, *event) without NaN or infinity, from a tensor or an array. Raises ValueError otherwise."""
+    if isinstance(x, np.ndarray):
+        x = torch.from_numpy(x)
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name} must be a float tensor (N, *event), got {type(x).__name__}")
+    if x.ndim < 2:
+        raise ValueError(f"{name} must have shape (N, *event), got {tuple(x.shape)}; one number a sample is (N, 1)")
+    if not x.is_floating_point():
+        raise ValueError(f"{name} must be floating point, got {x.dtype}; convert it with .float()")
+    if len(x) < least or x[0].numel() == 0:
+        raise ValueError(f"{name} must hold at least {least} sample{'s' * (least > 1)}, got shape {tuple(x.shape)}")
+    bad = ~torch.isfinite(x).flatten(1).all(1)
+    if bool(bad.any()):
+        raise ValueError(f"{name} holds NaN or infinity in {int(bad.sum())} of {len(x)} rows; remove or repair them")
+    return x.detach()
+
+
+def check_condition(condition: Any, name: str, n: int) -> Tensor | None:
+    """A condition of n rows, or None. Raises ValueError otherwise."""
+    if condition is None:
+        return None
+    if not isinstance(condition, Tensor) or condition.ndim == 0 or len(condition) != n:
+        got = tuple(condition.shape) if isinstance(condition, Tensor) else type(condition).__name__
+        raise ValueError(f"{name} must be a tensor with one row for each of the {n} samples, got {got}")
+    return condition
+
+
+def check_one_beta(beta: Any) -> float:
+    """Beta as a finite float. Raises ValueError otherwise."""
+    if isinstance(beta, bool) or not isinstance(beta, int | float) or not math.isfinite(beta):
+        raise ValueError(f"beta must be one finite number, got {beta!r}")
+    return float(beta)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the figures."""
+    found = {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+    try:
+        return {"egflow": metadata.version("egflow"), **found}
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return found
