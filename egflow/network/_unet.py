@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from einops import rearrange
@@ -75,9 +76,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(
             nn.ModuleList(ResidualBlock(inner, inner, embedding) for _ in range(blocks)) for inner in widths
         )
-        self.fold = nn.ModuleList(
-            nn.Conv2d(4 * outer, inner, 1) for outer, inner in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.fold = nn.ModuleList(nn.Conv2d(4 * outer, inner, 1) for outer, inner in pairwise(widths))
         self.middle = ResidualBlock(widths[-1], widths[-1], embedding)
         self.up = nn.ModuleList(
             nn.ModuleList(
@@ -85,9 +84,7 @@ class UNet(nn.Module):
             )
             for inner in widths
         )
-        self.unfold = nn.ModuleList(
-            nn.Conv2d(inner, 4 * outer, 1) for outer, inner in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.unfold = nn.ModuleList(nn.Conv2d(inner, 4 * outer, 1) for outer, inner in pairwise(widths))
         self.outlet = nn.Conv2d(width, channels, 3, padding=1)
         self.norm = nn.GroupNorm(GROUPS, width)
         nn.init.zeros_(self.outlet.weight)

@@ -1,7 +1,7 @@
 """The classic two-dimensional densities, each drawn in one vectorised go.
 
-Shapes and scales are those of the toy data of FFJORD (arXiv 1810.01367), as used for energy guidance by CEP (contrastive
-energy prediction, arXiv 2304.12824), so that figures compare. `gaussian` is ours: everything about it is closed form.
+Shapes and scales are those of the toy data of FFJORD (arXiv 1810.01367), as CEP (contrastive energy prediction, arXiv
+2304.12824) uses them for energy guidance, so that figures compare. `gaussian` is ours: all about it is closed form.
 Points are float32 of shape (n, 2), and are a function of (n, seed).
 """
 

@@ -62,10 +62,9 @@ def spiral_arc(x: Tensor) -> Tensor:
     for arm in (1.0, -1.0):
         y = 3 * arm * x - 0.25  # .25 is the mean of the uniform jitter of the data
         radius, ray = y.norm(dim=1), math.pi - torch.atan2(y[:, 1], y[:, 0])  # ray in [0, 2π]
+        winding = ((radius - ray) / (2 * math.pi)).floor()
         for shift in (0.0, 1.0):
-            arc = (ray + 2 * math.pi * ((radius - ray) / (2 * math.pi)).floor() + 2 * math.pi * shift).clamp(
-                0, 3 * math.pi
-            )
+            arc = (ray + 2 * math.pi * (winding + shift)).clamp(0, 3 * math.pi)
             for _ in range(4):
                 cosine, sine = arc.cos(), arc.sin()
                 gap_x, gap_y = -cosine * arc - y[:, 0], sine * arc - y[:, 1]
@@ -130,6 +129,10 @@ class ClassicEnergy(EnergyModel):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+
+    @property
+    def differentiable(self) -> bool:
+        return self.name in ("swissroll", "2spirals")  # the others are labels, constant between their borders
 
     def describe(self) -> str:
         return self.name
@@ -203,6 +206,5 @@ def gaussian_tilt(
     tilted = precision + beta * torch.eye(2, dtype=torch.float64)
     if torch.linalg.eigvalsh(tilted).min() <= 0:
         raise ValueError(f"beta={beta} makes exp(-beta·E) grow faster than the Gaussian falls: q has no normaliser")
-    return torch.linalg.solve(tilted, precision @ mean + beta * mean.new_tensor(energy.centre)), torch.linalg.inv(
-        tilted
-    )
+    pull = precision @ mean + beta * mean.new_tensor(energy.centre)
+    return torch.linalg.solve(tilted, pull), torch.linalg.inv(tilted)
