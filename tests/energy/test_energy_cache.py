@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import energy_functions
@@ -15,6 +16,11 @@ import torch
 from egflow.energy import EnergyError, EnergyModel, as_energy, evaluate, load_energy
 
 X = torch.arange(10.0)[:, None]
+
+
+def rows(folder):
+    with closing(sqlite3.connect(folder / "energies.sqlite")) as connection:
+        return connection.execute("SELECT count(*) FROM energy").fetchone()[0]
 
 
 def counting(calls, bad=()):
@@ -76,16 +82,16 @@ def test_forbidden_is_cached_failures_are_not(tmp_path):
     assert first.forbidden.nonzero().flatten().tolist() == second.forbidden.nonzero().flatten().tolist() == [3, 5]
     assert (first.calls, first.failed, first.cached) == (10, 1, 0)
     assert (second.calls, second.failed, second.cached) == (1, 1, 9), "only the failed item is tried again"
-    with sqlite3.connect(tmp_path / "energies.sqlite") as connection:
-        assert connection.execute("SELECT count(*) FROM energy").fetchone() == (9,)
-    connection.close()
+    assert rows(tmp_path) == 9
 
 
-def test_nan_is_never_stored(tmp_path):
-    energy = as_energy(lambda x: torch.where(x[:, 0] == 2, math.nan, x[:, 0]), cache=tmp_path)
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_nan_and_minus_infinity_are_never_stored(tmp_path, bad):
+    energy = as_energy(lambda x: torch.where(x[:, 0] == 2, bad, x[:, 0]), cache=tmp_path)
     for _ in range(2):
         with pytest.raises(EnergyError, match="item 2"):
             evaluate(energy, X)
+    assert rows(tmp_path) == (2 if math.isnan(bad) else 9), "a NaN stops the batch, −inf is found at the end"
 
 
 def test_what_was_paid_for_before_a_failure_is_kept(tmp_path):
