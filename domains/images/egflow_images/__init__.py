@@ -1,7 +1,7 @@
 """Pictures: real data with energies on what is seen. For now scikit-learn's 1,797 handwritten 8x8 digits.
 
 The parts are in `egflow_images.digits`, `egflow_images.energies` and `egflow_images.domain`; this module holds only
-the card of the domain, and imports neither torch nor scikit-learn.
+the card of the domain, so that a listing of domains stays fast.
 """
 
 from egflow.domain import DomainSpec

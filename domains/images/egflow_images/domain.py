@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from egflow.domain import Data
-from egflow.network import UNet
 from egflow_images._figure import grid_figure
 from egflow_images.classifier import digit_classifier
 from egflow_images.digits import digits
@@ -31,15 +30,13 @@ class Images:
 
     Args:
         digit: the digit that the energy ``class`` asks for.
-        width: channels of the U-Net's first resolution.
 
     Example:
         >>> Images().data("digits", seed=0).x.shape
         torch.Size([1797, 1, 8, 8])
     """
 
-    def __init__(self, digit: int = 3, width: int = 32) -> None:
-        self.width = width
+    def __init__(self, digit: int = 3) -> None:
         self.energies: Mapping[str, Callable[..., EnergyModel]] = {
             "ink": Ink,
             "symmetry": Symmetry,
@@ -59,9 +56,8 @@ class Images:
         return "ink"
 
     def network(self, data: Data) -> nn.Module | None:
-        """A U-Net of two resolutions."""
-        channels, size, _ = data.x.shape[1:]
-        return UNet(channels=channels, size=size, width=self.width)
+        """None: the core's own network for square pictures, a small `egflow.network.UNet`."""
+        return None
 
     def save_samples(self, samples: Tensor, folder: Path) -> Path:
         """Write ``samples.npy``, float32 of shape (n, c, h, w), as generated: grey values are not clipped."""
