@@ -1,0 +1,118 @@
+"""Which energy a run is tilted by: a preset of the domain, a dotted name, or ``file.py:function``."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from egflow.cli._compose import Settings
+from egflow.domain import Domain
+from egflow.energy import EnergyModel, as_energy, bind_decoders, load_energy
+from egflow.energy._callable import CallableEnergy
+
+_PRESET = re.compile(r"([\w-]+)(?:\((.*)\))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An energy with the words it was chosen by.
+
+    Attributes:
+        energy: low is good; decoders bound, workers and cache set.
+        text: what was typed, or the preset taken by default.
+        is_score: whether ``text`` was given as ``score=`` and so negated.
+    """
+
+    energy: EnergyModel
+    text: str
+    is_score: bool
+
+
+def choose_energy(settings: Settings, domain: Domain, *, from_folder: bool = False) -> Chosen:
+    """The energy that ``energy=`` or ``score=`` names; with neither, the domain's own for its data.
+
+    Args:
+        settings: of the run.
+        domain: whose presets are meant.
+        from_folder: the name comes from a run's folder, not from the command line: presets only, code is never run.
+
+    Raises:
+        ValueError: for a name that means nothing (the nearest preset is named), or code that does not give an energy.
+    """
+    is_score = settings.get("score") is not None
+    text = settings["score"] if is_score else settings["energy"] or domain.default_energy(settings["data"])
+    if from_folder and not is_preset(text, domain.energies):
+        key = "score" if is_score else "energy"
+        raise ValueError(f"the run's {key} is code ({text}), which is never run from a folder: give {key}= again")
+    energy = _with_options(_resolve(text, settings["domain"], domain), settings)
+    return Chosen(bind_decoders(-energy if is_score else energy, dict(domain.decoders)), text, is_score)
+
+
+def is_preset(text: str, presets: Mapping[str, Any]) -> bool:
+    """Whether a text names a preset, so that no code of a user's is meant."""
+    match = _PRESET.fullmatch(text.strip())
+    return match is not None and match[1] in presets
+
+
+def _resolve(text: str, name: str, domain: Domain) -> EnergyModel:
+    if is_preset(text, domain.energies):
+        return _preset(text, name, domain)
+    if ".py" in text or "." in text.partition("(")[0]:
+        return load_energy(text)
+    near = get_close_matches(text.partition("(")[0], domain.energies, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"{text!r} is no energy of domain {name}.{hint} Presets: {', '.join(sorted(domain.energies))}; "
+        "or a dotted name, or file.py:function"
+    )
+
+
+def _preset(text: str, name: str, domain: Domain) -> EnergyModel:
+    match = _PRESET.fullmatch(text.strip())
+    assert match is not None
+    try:
+        call = ast.parse(f"f({match[2] or ''})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        positional = [ast.literal_eval(value) for value in call.args]
+        named = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{text!r}: arguments of a preset are plain values, as in {match[1]}(index=2)") from error
+    try:
+        energy: Callable[..., Any] = domain.energies[match[1]](*positional, **named)
+    except TypeError as error:
+        raise ValueError(f"preset {text!r} of domain {name} cannot be made: {error}") from error
+    return as_energy(energy)
+
+
+def _with_options(energy: EnergyModel, settings: Settings) -> EnergyModel:
+    """The energy with the run's workers and cache in place of its own."""
+    workers, cache = settings.get("workers") or {}, settings.get("cache")
+    options: dict[str, Any] = {}
+    if workers.get("count"):
+        options["workers"] = workers["count"]
+    if workers.get("time_limit") is not None:
+        options["time_limit"] = workers["time_limit"]
+    if workers.get("on_failure") is not None:
+        options["on_failure"] = workers["on_failure"]
+    if cache is not None:
+        options |= {"cache": cache, "version": settings.get("cache_version")}
+    if not options:
+        return energy
+    if not isinstance(energy, CallableEnergy):
+        return as_energy(energy, **options)
+    own = {
+        "on": energy.on,
+        "decode": None if energy.on is not None else energy.decode,
+        "batch": energy.call.batch,
+        "workers": energy.workers,
+        "time_limit": energy.time_limit,
+        "on_failure": energy.policy,
+        "cache": energy.cache,
+        "version": energy.version,
+        "name": energy.describe(),
+    }
+    return as_energy(energy.call.fn, **(own | options))

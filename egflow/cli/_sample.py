@@ -1,0 +1,34 @@
+"""``egflow sample``: more samples from the flow of a run."""
+
+from __future__ import annotations
+
+from egflow.cli._compose import Arguments, Settings
+from egflow.cli._energy import choose_energy
+from egflow.cli._loaded import load_run, out_folder
+from egflow.cli._write import write_samples
+
+
+def sample(settings: Settings, arguments: Arguments) -> int:
+    """Draw and write. The energy is made only where a correction needs it."""
+    run = load_run(settings)
+    energy = None
+    if settings["correct"]:
+        typed = {"energy", "score"} & arguments.typed.keys()
+        energy = choose_energy(run.settings, run.domain, from_folder=not typed).energy
+    elif settings["energy"] is not None or settings["score"] is not None:
+        raise ValueError("energy= and score= are for correct=true: the flow was tilted already")
+    solver = settings["solver"]
+    samples = run.flow.sample(
+        settings["n"],
+        settings["condition"],
+        beta=settings["beta"],
+        solver=solver["name"],
+        correct=settings["correct"],
+        energy=energy,
+        rtol=solver["rtol"],
+        atol=solver["atol"],
+        seed=settings["seed"],
+    )
+    file = write_samples(run.domain, samples.cpu(), out_folder(settings["out"], run.path, "samples"))
+    print(f"{settings['n']} samples written to {file}")
+    return 0

@@ -1,0 +1,132 @@
+"""``egflow train``: data, energies, base, tilt, samples, report; in a folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from egflow._fit import fit
+from egflow._inputs import pick_device
+from egflow._tilt import ReportOptions, tilt_flow
+from egflow.cli._compose import Arguments, Settings
+from egflow.cli._door import RunFailed, one_line, say
+from egflow.cli._energy import choose_energy
+from egflow.cli._folder import RunFolder, claim, save_settings
+from egflow.cli._problem import Tilting, prepare
+from egflow.cli._settings import domain_options
+from egflow.cli._write import show, with_domain, write_report, write_samples
+from egflow.domain import find_domain
+from egflow.flow import Flow
+from egflow.report import TiltReport
+from egflow.solver import make_solver
+from egflow.training import TrainingOptions
+
+
+def train(settings: Settings, arguments: Arguments) -> int:
+    """One run. Whatever is wrong with the input ends it before its folder holds anything."""
+    make_solver(settings["solver"]["name"])
+    device = pick_device(settings["device"])
+    domain = find_domain(settings["domain"]).load(domain_options(settings))
+    folder = claim(settings["run_dir"], settings["domain"], resume=settings["resume"])
+    if folder.resumed and (folder.path / "report.json").is_file():
+        show(TiltReport.load(folder.path))
+        print(f"\nThe run in {folder.path} is finished.")
+        return 0
+    try:
+        typed_now = not folder.resumed or bool({"energy", "score"} & arguments.typed.keys())
+        tilting = prepare(settings, domain, choose_energy(settings, domain, from_folder=not typed_now))
+        base = None if settings["base"] is None else load_base(settings["base"], device)
+        if not folder.resumed:
+            save_settings(folder.path, settings)
+    except BaseException:
+        folder.abandon()
+        raise
+    try:
+        _run(settings, tilting, base, device, folder)
+    except KeyboardInterrupt:
+        _keep_or_abandon(folder, "")
+        raise
+    except (ValueError, TypeError) as error:
+        if _keep_or_abandon(folder, "not finished; "):
+            raise RunFailed(one_line(error)) from error
+        raise
+    except (RuntimeError, OSError, SafetensorError) as error:
+        _keep_or_abandon(folder, "not finished; ")
+        raise RunFailed(one_line(error)) from error
+    return 0
+
+
+def _keep_or_abandon(folder: RunFolder, word: str) -> bool:
+    """Keep a folder that can be gone on with, and say how; take back any other."""
+    if not folder.has_checkpoint:
+        folder.abandon()
+        return folder.resumed
+    say(f"{word}saved in {folder.path}; go on with it:  python -m egflow.train run_dir={folder.path} resume=true")
+    return True
+
+
+def _run(settings: Settings, tilting: Tilting, base: Flow | None, device: torch.device, folder: RunFolder) -> None:
+    trainer, solver, data = dict(settings["trainer"]), settings["solver"], tilting.data
+    steps, batch_size = trainer.pop("steps"), trainer.pop("batch_size")
+    common: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "device": device, "seed": settings["seed"]}
+    options = {**trainer, "folder": folder.path, "resume": settings["resume"]}
+    if base is None:
+        base = fit(
+            data.x,
+            data.condition,
+            network=tilting.domain.network(data),
+            path="vp" if settings["method"] == "ced" else None,
+            sample_weight=data.sample_weight,
+            options=TrainingOptions(**options, stage="base"),
+            **common,
+        )
+    flow = tilt_flow(
+        base,
+        tilting.chosen.energy,
+        tilting.beta,
+        data=data.x,
+        condition=data.condition,
+        sample_weight=data.sample_weight,
+        method=settings["method"],
+        weights=settings["weights"],
+        per_condition=settings["per_condition"],
+        options=TrainingOptions(**options, stage="tilt"),
+        energies=tilting.values,
+        reporting=ReportOptions(
+            n=settings["n"],
+            has_density=data.has_density,
+            solver=solver["name"],
+            rtol=solver["rtol"],
+            atol=solver["atol"],
+            facts={"domain": settings["domain"]},
+        ),
+        **common,
+    )
+    assert flow.report is not None and flow.report.evidence is not None
+    made = flow.report.evidence.samples
+    report = flow.report = with_domain(flow.report, tilting.domain, data.info)
+    flow.save(folder.path / "model")
+    samples = write_samples(tilting.domain, made, folder.path)
+    written = write_report(report, tilting.domain, folder.path, [*base.history, *flow.history])
+    show(report)
+    names = ", ".join(str(file.relative_to(folder.path)) for file in [*written, samples])
+    print(f"\nWritten to {folder.path}: {names}, model/, config.yaml, metrics.csv")
+
+
+def load_base(text: str, device: torch.device) -> Flow:
+    """The flow that ``base=`` names: a saved model, or the base of a run's model.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is none, or it is damaged.
+    """
+    folder = Path(text)
+    model = folder / "model" if (folder / "model" / "model.json").is_file() else folder
+    if not (model / "model.json").is_file():
+        raise FileNotFoundError(f"base={text} holds no saved flow: name a run's folder, or one made by Flow.save")
+    flow = Flow.load(model)
+    if model != folder and flow.base is not None:
+        flow = flow.base
+    return flow.to(device)

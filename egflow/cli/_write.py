@@ -1,0 +1,57 @@
+"""What a command leaves behind: samples, figures and report, each file whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import Tensor
+
+from egflow.domain import Domain
+from egflow.report import TiltReport, save_figures
+
+
+def whole(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
+    """Let ``write`` fill a temporary folder, then rename each of its files into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
+    try:
+        written = []
+        for file in write(temporary):
+            with open(file, "rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(file, folder / file.name)
+            written.append(folder / file.name)
+        return written
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_samples(domain: Domain, samples: Tensor, folder: Path) -> Path:
+    """``folder/samples.*``, in the domain's own format."""
+    return whole(folder, lambda temporary: [domain.save_samples(samples, temporary)])[0]
+
+
+def with_domain(report: TiltReport, domain: Domain, info: dict[str, Any]) -> TiltReport:
+    """The report with the domain's metrics and the facts of its data."""
+    return replace(report, domain_metrics={**info, **domain.metrics(report)})
+
+
+def write_report(report: TiltReport, domain: Domain, folder: Path, history: list[dict[str, Any]] | None) -> list[Path]:
+    """``figures/*.png`` and then ``report.json``, which comes last: where it is, the run is finished."""
+    figures = whole(
+        folder / "figures",
+        lambda temporary: [*save_figures(report, temporary, history), *domain.figures(report, temporary)],
+    )
+    return [*figures, report.save(folder)]
+
+
+def show(report: TiltReport) -> None:
+    """The table and the verdict on the terminal."""
+    Console(width=None if os.isatty(1) else 100).print(report.table())

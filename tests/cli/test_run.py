@@ -1,0 +1,181 @@
+"""What a run leaves, and what sample, evaluate and resume make of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_shell import SMALL, InProcess, shell
+
+from egflow.cli._folder import claim, load_settings, save_settings, stamped
+
+KEYS = {
+    *(
+        "schema",
+        "domain",
+        "energy",
+        "beta",
+        "method",
+        "seed",
+        "reference",
+        "n_data",
+        "n_eff",
+        "ess_fraction",
+        "max_weight",
+    ),
+    *(
+        "log_z",
+        "energy_mean",
+        "energy_ks",
+        "energy_w1",
+        "distance",
+        "distance_train",
+        "achieved_beta",
+        "tilt_r2",
+        "nfe",
+    ),
+    *("seconds", "device", "versions", "domain_metrics", "notes"),
+}
+
+
+def test_the_folder_of_a_run(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    run = folder / "runs" / "mine"
+    files = {str(file.relative_to(run)) for file in run.rglob("*") if file.is_file()}
+    expected = {
+        "config.yaml",
+        "metrics.csv",
+        "report.json",
+        "samples.npy",
+        "model/model.json",
+        "model/weights.safetensors",
+    }
+    assert expected | {"figures/energy.png", "figures/samples.png", "figures/loss.png"} <= files
+    assert any(file.startswith("checkpoints/") for file in files) and not any(".writing" in file for file in files)
+    assert (run / "figures" / "energy.png").read_bytes().startswith(b"\x89PNG")
+    assert np.load(run / "samples.npy").shape == (500, 2)
+    with open(run / "metrics.csv", newline="") as stream:
+        assert {row["stage"] for row in csv.DictReader(stream)} == {"base", "tilt"}
+    assert "runs/mine" in printed
+    settings = load_settings(run)
+    assert (settings["domain"], settings["data"], settings["beta"], settings["toy"]["n_data"]) == (
+        "toy",
+        "rings",
+        2,
+        2000,
+    )
+
+
+def test_the_report_of_a_run(finished: tuple[Path, str]) -> None:
+    report = json.loads((finished[0] / "runs" / "mine" / "report.json").read_text())
+    assert report.keys() >= KEYS
+    assert (report["domain"], report["beta"], report["n_data"], report["seed"]) == ("toy", 2.0, 2000, 0)
+    assert {"base", "target", "target_stderr", "generated"} <= report["energy_mean"].keys()
+    assert {"name", "value", "floor", "n"} <= report["distance"].keys() and {"train", "sample"} <= report[
+        "seconds"
+    ].keys()
+    assert all(key in report["notes"] for key in ("achieved_beta", "tilt_r2") if report[key] is None)
+    assert report["domain_metrics"]["data"] == "rings"
+
+
+def test_more_samples(finished: tuple[Path, str], command: InProcess, tmp_path: Path) -> None:
+    run = finished[0] / "runs" / "mine"
+    assert command("sample", f"run={run}", "n=30", "out=more") == (0, "")
+    assert np.load(tmp_path / "more" / "samples.npy").shape == (30, 2)
+    assert command("sample", f"run={run}", "n=30", "out=same seed", "solver.name=dopri5") == (0, "")
+    adams, dopri5 = (np.load(tmp_path / name / "samples.npy") for name in ("more", "same seed"))
+    assert np.abs(adams - dopri5).max() < 1e-2  # one seed, two solvers at tolerance 1e-5
+    assert command("sample", f"run={run}", "n=30", "out=corrected", "correct=true")[0] == 0
+    code, stderr = command("sample", f"run={run}", "beta=5")
+    assert code == 2 and "beta" in stderr
+
+
+def test_the_report_again(finished: tuple[Path, str], command: InProcess, tmp_path: Path) -> None:
+    run = finished[0] / "runs" / "mine"
+    assert command("evaluate", f"run={run}", "out=again", "n=400")[0] == 0
+    again, first = (json.loads((folder / "report.json").read_text()) for folder in (tmp_path / "again", run))
+    assert again["n_eff"] == first["n_eff"] and again["n_samples"] == 400
+    assert (tmp_path / "again" / "figures" / "energy.png").is_file()
+    (tmp_path / "mine.py").write_text("def right(x): return x[:, 0]")
+    assert command("evaluate", f"run={run}", "out=score", "n=400", "score=mine.py:right")[0] == 0
+    assert json.loads((tmp_path / "score" / "report.json").read_text())["energy"] != first["energy"]
+
+
+def test_a_finished_run_is_not_made_again(finished: tuple[Path, str], command: InProcess) -> None:
+    run = finished[0] / "runs" / "mine"
+    before = (run / "samples.npy").stat().st_mtime_ns
+    assert command("train", f"run_dir={run}", "resume=true") == (0, "")
+    assert (run / "samples.npy").stat().st_mtime_ns == before
+    code, stderr = command("train", f"run_dir={run}", "resume=true", "beta=9")
+    assert code == 2 and "beta=9 differs from the run's beta=2" in stderr
+
+
+def test_code_named_in_a_folder_is_not_run(finished: tuple[Path, str], command: InProcess, tmp_path: Path) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(finished[0] / "runs" / "mine", run)
+    (run / "report.json").unlink()
+    (tmp_path / "evil.py").write_text("import pathlib; pathlib.Path('ran').touch()\ndef f(x): return x[:, 0]")
+    save_settings(run, {**load_settings(run), "energy": "evil.py:f"})
+    for name, key in {"evaluate": "run", "train": "run_dir"}.items():
+        code, stderr = command(name, f"{key}={run}", *(["resume=true"] if name == "train" else []))
+        assert code == 2 and "give energy= again" in stderr and not (tmp_path / "ran").exists()
+    assert command("evaluate", f"run={run}", "n=400", "energy=evil.py:f")[0] == 0
+    assert (tmp_path / "ran").exists()
+
+
+def test_settings_come_back_as_they_were(tmp_path: Path) -> None:
+    settings = {
+        "domain": "toy",
+        "data": "a ${b} \\${c} 'd'",
+        "rtol": 1e-5,
+        "beta": [0, 8],
+        "none": None,
+        "n": {"x": True},
+    }
+    save_settings(tmp_path, settings)
+    assert load_settings(tmp_path) == settings
+
+
+def test_two_starts_never_share_a_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(lambda _: stamped(tmp_path / "runs"), range(64)))
+        assert len(set(folders)) == 64
+
+        def take(_: int) -> bool:
+            try:
+                claim(str(tmp_path / "one"), "toy", resume=False)
+            except ValueError:
+                return False
+            return True
+
+        assert sum(pool.map(take, range(16))) == 1
+
+
+def test_own_energy_auto_beta_and_a_base(finished: tuple[Path, str], command: InProcess, tmp_path: Path) -> None:
+    (tmp_path / "my energies.py").write_text("def right(x): return -x[:, 0]")
+    run = finished[0] / "runs" / "mine"
+    tilting = ["data=rings", "energy=my energies.py:right", "beta=auto", "target_ess=0.5", f"base={run}"]
+    code, _ = command("train", *SMALL.split(), *tilting, "run_dir=own", "trainer.progress=quiet")
+    report = json.loads((tmp_path / "own" / "report.json").read_text())
+    assert code == 0 and report["ess_fraction"] == pytest.approx(0.5, abs=1e-4)
+    with open(tmp_path / "own" / "metrics.csv", newline="") as stream:
+        assert {row["stage"] for row in csv.DictReader(stream)} == {"tilt"}
+
+
+def test_a_sweep_with_joblib(tmp_path: Path) -> None:
+    line = f"python -m egflow.train --multirun {SMALL} beta=0,1 hydra/launcher=joblib hydra.launcher.n_jobs=2"
+    result = shell(f"{line} trainer.progress=quiet hydra.sweep.dir=sweep", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [json.loads((tmp_path / "sweep" / k / "report.json").read_text())["beta"] for k in "01"] == [0.0, 1.0]
+
+
+def test_a_failed_job_fails_the_sweep(tmp_path: Path) -> None:
+    line = f"python -m egflow.train --multirun {SMALL} energy=8gaussians,nothing trainer.progress=quiet"
+    result = shell(f"{line} hydra.sweep.dir=sweep", tmp_path)
+    assert result.returncode == 1 and "'nothing' is no energy" in result.stderr and "Traceback" not in result.stderr
+    assert (tmp_path / "sweep" / "0" / "report.json").is_file() and not (tmp_path / "sweep" / "1").exists()
