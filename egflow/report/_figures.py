@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette: told apart by every kind of colour vision
 DATA, TARGET, MADE = "#7f7f7f", "#0072B2", "#D55E00"
 _SCATTER = 4000  # with fewer points than this a panel shows points, else a density
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -116,7 +116,7 @@ def _plane(report: TiltReport) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]
     centre = part.mean(0)
     _, scale, axes = torch.linalg.svd(part - centre, full_matrices=False)
     explained = scale.square() / scale.square().sum().clamp_min(1e-300)
-    names = tuple(f"principal component {i + 1} ({explained[i]:.0%} of the target's variance)" for i in range(2))
+    names = tuple(f"principal component {i + 1} ({explained[i]:.0%} of variance)" for i in range(2))
     # the largest loading is positive, so that pictures of two runs can be laid side by side
     axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()
     return ((data - centre) @ axes.T).numpy(), ((made - centre) @ axes.T).numpy(), (names[0], names[1])
@@ -140,15 +140,17 @@ def samples_figure(report: TiltReport) -> Figure:
     spans = [_span(data[share > 0, axis], data[seen, axis], made[:, axis]) for axis in range(2)]
     figure, axes = _figure(3, 10.2, 3.7, share=True)
     dense = min(n, m) >= _SCATTER
-    bins = [np.linspace(*span, 111) for span in spans]
+    cells = int(np.clip(0.5 * math.sqrt(min(n, m)), 30, 120))
+    bins = [np.linspace(*span, cells + 1) for span in spans]
     for axis, (points, weight, title, colour) in zip(axes, panels, strict=True):
         if dense and (weight is not share or report.n_eff >= 1000):
             heights = np.histogram2d(points[:, 0], points[:, 1], bins, weights=weight)[0].T
             top = np.quantile(heights[heights > 0], 0.995) if (heights > 0).any() else 1.0
             axis.imshow(
-                np.sqrt(heights / top).clip(0, 1),  # the square root shows thin regions beside dense ones
+                # the square root shows thin regions beside dense ones; empty cells stay white
+                np.ma.masked_equal(np.sqrt(heights / top).clip(0, 1), 0),
                 origin="lower",
-                extent=(*spans[0], *spans[1]),
+                extent=(spans[0][0], spans[0][1], spans[1][0], spans[1][1]),
                 cmap="magma_r",
                 aspect="auto",
                 interpolation="nearest",

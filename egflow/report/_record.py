@@ -53,7 +53,7 @@ class TiltReport:
     Attributes:
         verdict: the account in words.
         findings: what the verdict says, as codes: ``few_effective``, ``few_samples``, ``ignores_energy``,
-            ``wrong_beta``, ``energy``, ``misses``, ``memorised``, ``forbidden``, ``distance``; empty for "within noise".
+            ``wrong_beta``, ``energy``, ``misses``, ``memorised``, ``forbidden``, ``distance``; none for "within noise".
         energy: the energy's name.
         reference: what p means: ``data``, ``base`` (draws of the base flow) or ``density``.
         n_data, n_eff, ess_fraction, max_weight, log_z, log_z_stderr: weights of all data given.

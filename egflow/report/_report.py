@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,18 +10,14 @@ from torch import Tensor
 
 from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
 from egflow.report._compare import Comparison, Reference, compare
-from egflow.report._coverage import cells_of, coverage, nearest
-from egflow.report._density import LogProb, achieved_beta, no_density
-from egflow.report._distance import Halved, halved_distance
-from egflow.report._energies import ks_noise, matched_beta, weighted_ks
+from egflow.report._density import LogProb
 from egflow.report._inputs import LEAST_DATA, check_condition, check_one_beta, check_points, versions
-from egflow.report._memory import Memory, memory
+from egflow.report._inspect import Shape, inspect_density, inspect_memory, inspect_shape
 from egflow.report._record import Evidence, TiltReport
 from egflow.report._split import held_out_split
 from egflow.report._verdict import FEW_EFFECTIVE, NO_ERROR_BAR, REMEDY, Account, verdict
-from egflow.weights import log_weights, log_z, max_weight, n_eff, normalise, per_condition_weights
+from egflow.weights import log_weights, log_z, max_weight, n_eff, per_condition_weights
 
-DENSITY_POINTS = 1000
 REFERENCES = ("data", "base", "density")
 _KEYS = ("domain", "method", "seed", "nfe", "seconds", "device", "rounds", "domain_metrics")
 
@@ -119,9 +113,9 @@ def report(
     effective = n_eff(log_w)
     trusted = effective >= NO_ERROR_BAR
     seen = compare(held, made, sample_energies)
-    shape = _shape(held, whole.at(train) if train is not None else held, made, sample_energies, seen, effective)
-    remembered = _memorising(whole, train, held, made, seen.distance, said)
-    density = _density(data, held, held_out, beta, log_q, log_base, condition, said)
+    shape = inspect_shape(held, whole.at(train) if train is not None else held, made, sample_energies, seen, effective)
+    remembered = inspect_memory(whole, train, held, made, seen.distance, said)
+    density = inspect_density(data, held, held_out, beta, log_q, log_base, condition, said)
     log_norm, log_norm_error = log_z(log_w, sample_weight)
     if per_condition:
         said["log_z"] = "weights are normalised within each condition: there is no single Z"
@@ -134,6 +128,7 @@ def report(
     account = Account(
         beta=beta,
         n_eff=effective,
+        n_held=n_eff(held.log_w) if held.alive else 0.0,
         n_samples=len(samples),
         base=seen.base,
         target=seen.target,
@@ -189,118 +184,12 @@ def report(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """Coverage of the target, and which beta the samples look like."""
-
-    coverage: Any
-    matched: tuple[float, float] | None
-    resembles: bool
-    missed_at_matched: bool
-
-
-def _shape(
-    held: Reference, pool: Reference, made: Tensor, energies: EnergyValues, seen: Comparison, effective: float
-) -> _Shape:
-    """Cells are laid by the points of `pool` (the training part), their masses are those of the held-out part."""
-    if not held.alive or not pool.alive:
-        return _Shape(None, None, False, False)
-    share = normalise(held.log_w)
-    centres = cells_of(pool.x, normalise(pool.log_w), n_eff(held.log_w)) if effective >= NO_ERROR_BAR else None
-    covered = owner = got = None
-    if centres is not None:
-        origin = centres.mean(0)
-        owner, got = (nearest(x.float() - origin, centres - origin) for x in (held.x, made))
-        covered = coverage(owner, share, got, len(centres))
-    allowed = held.log_s > -math.inf
-    e = held.energies.values[allowed]
-    matched = matched_beta(e, held.log_s[allowed], *seen.generated) if seen.generated else None
-    if matched is None:
-        return _Shape(covered, None, False, False)
-    tilted = torch.softmax(held.log_s - matched[0] * held.energies.values, 0)
-    finite = energies.values[~energies.forbidden]
-    noise = ks_noise(e, tilted[allowed], len(finite))
-    alike = weighted_ks(e, finite, tilted[allowed]) <= noise + 0.01
-    missed = owner is not None and got is not None and covered is not None
-    missed = missed and coverage(owner, tilted, got, covered.cells).mass > 0.005
-    return _Shape(covered, matched, alike and not missed, missed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    distance: float | None
-    nearest: Memory | None
-
-
-def _memorising(
-    whole: Reference,
-    train: Tensor | None,
-    held: Reference,
-    made: Tensor,
-    distance: Halved | None,
-    said: dict[str, str],
-) -> _Remembered:
-    """Distance to as many training points, by the same halvings sizes, and the side of the nearest data points."""
-    if train is None:
-        reason = "the reference is fresh draws of the base: none was trained on"
-        said["distance_train"] = said["nearest_in_train"] = reason
-        return _Remembered(None, None)
-    trained = torch.zeros(len(whole.x), dtype=torch.bool)
-    trained[train] = True
-    near = memory(made, whole.x, trained)
-    if distance is None:
-        said["distance_train"] = "there is no distance to set it beside"
-        return _Remembered(None, near)
-    # like with like, and quick: a fixed random part of the training data as large as the held-out part
-    part = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(5))[: len(held.x)]]
-    log_w = whole.log_w[part]
-    if bool((log_w > -math.inf).any()):
-        share = normalise(log_w)
-        near_train = halved_distance(whole.x[part], share, made, sizes=distance.sizes, most=distance.points)
-        if near_train is not None:
-            return _Remembered(near_train.value, near)
-    said["distance_train"] = "too few effective training points in a part as large as the held-out one"
-    return _Remembered(None, near)
-
-
-def _density(
-    data: Tensor,
-    held: Reference,
-    held_out: Tensor,
-    beta: float,
-    log_q: LogProb | None,
-    log_base: LogProb | None,
-    condition: Tensor | None,
-    said: dict[str, str],
-) -> tuple[float, float] | None:
-    """Achieved beta and R², or None with the reason noted."""
-    if log_base is None:
-        found: tuple[float, float] | str | None = "no base with a density was given to compare with"
-    elif log_q is None:
-        found = "no density of the generator was given"
-    elif beta == 0:
-        found = "beta is 0: there is no tilt to measure"
-    else:
-        found = no_density(held.x)
-    if found is None and not held.alive:
-        found = "no held-out point carries weight"
-    if found is None and log_q is not None and log_base is not None:
-        half = held.log_s - 0.5 * beta * held.energies.values
-        c = None if condition is None else condition[held_out.to(condition.device)]
-        x = data[held_out.to(data.device)]
-        found = achieved_beta(x, held.energies.values, half, log_q, log_base, c, DENSITY_POINTS)
-    if isinstance(found, str):
-        said["achieved_beta"] = said["tilt_r2"] = found
-        return None
-    return found
-
-
 def _against(against: tuple[Tensor, EnergyValues], beta: float, made: Tensor, energies: EnergyValues) -> dict[str, Any]:
     """The same figures against the user's own data, where p is the base flow."""
     x = check_points(against[0], "against_data").cpu().flatten(1)
     if x.shape[1] != made.shape[1] or len(x) != len(against[1]):
         raise ValueError(
-            f"against_data must be (x, energies) of the samples' event shape, got {tuple(x.shape)} and {len(against[1])}"
+            f"against_data must be (x, energies) of the samples' event shape, got {tuple(x.shape)}, {len(against[1])}"
         )
     own = Reference(x, against[1], log_weights(against[1], beta), log_weights(against[1], 0.0))
     return compare(own, made, energies).block(n_eff(own.log_w) >= NO_ERROR_BAR)
@@ -324,7 +213,7 @@ def _explain(
     n: int,
     held: Reference,
     seen: Comparison,
-    shape: _Shape,
+    shape: Shape,
     made: EnergyValues,
     beta: float,
 ) -> None:
