@@ -11,7 +11,7 @@ from torch import Tensor
 from egflow.energy import EnergyValues
 from egflow.report._compare import Comparison, Reference
 from egflow.report._coverage import Coverage, cells_of, coverage, nearest
-from egflow.report._density import LogProb, achieved_beta
+from egflow.report._density import LogProb, achieved_beta, no_density
 from egflow.report._distance import Halved, halved_distance
 from egflow.report._energies import ks_noise, matched_beta, weighted_ks
 from egflow.report._memory import Memory, memory
