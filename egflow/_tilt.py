@@ -217,7 +217,7 @@ def tilt_flow(
     if beta < 0:
         notes["beta"] = "negative: high energy is preferred"
     facts = {"method": method, "seed": seed, "reference": "base" if data is None else "data"} | (reporting.facts or {})
-    _report(flow, model, x, condition, weight, values, log_w, reporting, facts, {**notes, **flow.notes})
+    _report(flow, model, x, condition, weight, values, log_w, per_condition, reporting, facts, {**notes, **flow.notes})
     return flow
 
 
@@ -239,6 +239,7 @@ def _report(
     weight: Tensor | None,
     values: EnergyValues,
     log_w: Tensor,
+    per_condition: bool,
     options: ReportOptions,
     facts: dict[str, Any],
     notes: dict[str, str],
@@ -282,7 +283,7 @@ def _report(
         sample_condition=sample_condition,
         sample_weight=weight,
         energies=values,
-        log_w=log_w,
+        per_condition=per_condition,
         log_q=log_q if dense else None,
         log_base=log_base if dense and base is not None else None,
         nfe=float(solution.nfe.double().mean()),
