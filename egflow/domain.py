@@ -126,6 +126,9 @@ def domains() -> dict[str, DomainSpec]:
         except Exception as error:  # a plug-in is foreign code: whatever it raises must not take the others down
             warnings.warn(f"domain plug-in {entry.name!r} ({entry.value}) is left out: {error}", stacklevel=2)
             continue
+        if spec.name in found:
+            warnings.warn(f"domain plug-in {entry.name!r} ({entry.value}) is left out: its name is taken", stacklevel=2)
+            continue
         found[spec.name] = spec
     return found
 

@@ -83,7 +83,10 @@ def compose(command: str, arguments: Arguments) -> Settings:
 def sweep(command: str, arguments: Arguments, job: Callable[[DictConfig], object]) -> None:
     """Run a command once for every combination of a sweep's values, by Hydra's ``--multirun``."""
     overrides = hydra_overrides(command, arguments)
-    _register()
+    try:
+        _compose(command, [override for override in overrides if override.startswith("hydra")])
+    except ValueError as error:
+        raise ValueError(f"{error} (launchers come with  pip install 'egflow[sweep]')") from error
     sys.argv = [f"egflow.{command}", "--multirun", *overrides]
     hydra.main(version_base=None, config_path=str(config_folder()), config_name=command)(job)()
 
@@ -181,7 +184,8 @@ def _compose(command: str, overrides: list[str]) -> DictConfig:
             return hydra.compose(command, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        raise ValueError(" ".join(str(cause).split())) from error
+        text = str(cause).partition("Config search path:")[0]
+        raise ValueError(" ".join(text.split())) from error
 
 
 _EXAMPLES = {

@@ -7,13 +7,14 @@ from dataclasses import replace
 from egflow._tilt import ReportOptions, _report
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
-from egflow.cli._loaded import load_run, out_folder
+from egflow.cli._loaded import check_out, load_run, out_folder
 from egflow.cli._problem import prepare
 from egflow.cli._write import show, with_domain, write_report
 
 
 def evaluate(settings: Settings, arguments: Arguments) -> int:
     """Sample the run's flow, hold the samples against the weighted data, and write the account."""
+    check_out(settings["out"])
     run = load_run(settings)
     typed = {"energy", "score"} & arguments.typed.keys()
     chosen = choose_energy(run.settings, run.domain, from_folder=not typed)

@@ -59,6 +59,18 @@ def load_run(command: Settings) -> Loaded:
     return Loaded(path, settings, domain, flow)
 
 
+def check_out(out: str | None) -> None:
+    """Refuse a folder that holds something, before any work. Raises ValueError or NotADirectoryError."""
+    if out is None:
+        return
+    folder = Path(out)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"out={out} is not empty: name another folder")
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"out={out} cannot be made: {nearest} is a file")
+
+
 def out_folder(out: str | None, run: Path, kind: str) -> Path:
     """Where a command writes: ``out``, made if need be, or a folder of its own below the run's."""
     if out is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
-from egflow.cli._loaded import load_run, out_folder
+from egflow.cli._loaded import check_out, load_run, out_folder
 from egflow.cli._write import write_samples
 
 
 def sample(settings: Settings, arguments: Arguments) -> int:
     """Draw and write. The energy is made only where a correction needs it."""
+    check_out(settings["out"])
     run = load_run(settings)
     energy = None
     if settings["correct"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def _keep_or_abandon(folder: RunFolder, word: str) -> bool:
     if not folder.has_checkpoint:
         folder.abandon()
         return folder.resumed
-    say(f"{word}saved in {folder.path}; go on with it:  python -m egflow.train run_dir={folder.path} resume=true")
+    go_on = shlex.join(["python", "-m", "egflow.train", f"run_dir={folder.path}", "resume=true"])
+    say(f"{word}saved in {folder.path}; go on with it:  {go_on}")
     return True
 
 

@@ -167,15 +167,23 @@ def test_own_energy_auto_beta_and_a_base(finished: tuple[Path, str], command: In
         assert {row["stage"] for row in csv.DictReader(stream)} == {"tilt"}
 
 
-def test_a_sweep_with_joblib(tmp_path: Path) -> None:
-    line = f"python -m egflow.train --multirun {SMALL} beta=0,1 hydra/launcher=joblib hydra.launcher.n_jobs=2"
-    result = shell(f"{line} trainer.progress=quiet hydra.sweep.dir=sweep", tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert [json.loads((tmp_path / "sweep" / k / "report.json").read_text())["beta"] for k in "01"] == [0.0, 1.0]
-
-
-def test_a_failed_job_fails_the_sweep(tmp_path: Path) -> None:
-    line = f"python -m egflow.train --multirun {SMALL} energy=8gaussians,nothing trainer.progress=quiet"
-    result = shell(f"{line} hydra.sweep.dir=sweep", tmp_path)
+def test_a_sweep_with_joblib_in_which_one_job_fails(tmp_path: Path) -> None:
+    line = f"python -m egflow.train --multirun {SMALL} energy=8gaussians,nothing hydra/launcher=joblib"
+    result = shell(f"{line} hydra.launcher.n_jobs=2 trainer.progress=quiet hydra.sweep.dir=sweep", tmp_path)
     assert result.returncode == 1 and "'nothing' is no energy" in result.stderr and "Traceback" not in result.stderr
     assert (tmp_path / "sweep" / "0" / "report.json").is_file() and not (tmp_path / "sweep" / "1").exists()
+
+
+def test_a_sweep_with_a_launcher_that_is_not_there(command: InProcess) -> None:
+    code, stderr = command("train", "--multirun", "beta=0,1", "hydra/launcher=none_such")
+    assert code == 2 and "none_such" in stderr and "egflow[sweep]" in stderr and stderr.count("\n") == 1
+
+
+def test_an_output_folder_that_is_taken(finished: tuple[Path, str], command: InProcess, tmp_path: Path) -> None:
+    run = finished[0] / "runs" / "mine"
+    (tmp_path / "file").write_text("")
+    for name in ("sample", "evaluate"):
+        code, stderr = command(name, f"run={run}", f"out={run}")
+        assert code == 2 and "is not empty" in stderr
+        code, stderr = command(name, f"run={run}", "out=file/x")
+        assert code == 2 and "is a file" in stderr

@@ -12,7 +12,7 @@ import numpy as np
 from cli_shell import environment, restore_signals, shell
 
 LINE = (
-    "python -m egflow.train toy.n_data=500 trainer.steps=1200 trainer.batch_size=16 trainer.log_every=1 n=500 "
+    "python -m egflow.train toy.n_data=500 trainer.steps=500 trainer.batch_size=16 trainer.log_every=1 n=500 "
     "trainer.checkpoint_every=100000 trainer.progress=quiet"
 )
 
