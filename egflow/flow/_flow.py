@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +62,21 @@ class Flow:
         self.event_shape = tuple(int(size) for size in event_shape)
         self.path = make_path(path)
         self.prediction: Prediction = self.path.prediction if prediction is None else prediction
+        if self.prediction not in get_args(Prediction):
+            raise ValueError(f"prediction must be one of {', '.join(get_args(Prediction))}, got {prediction!r}")
         first = next(iter(network.parameters()), None) if isinstance(network, nn.Module) else None
         like = torch.zeros(()) if first is None else first.detach()
         self.shift = (torch.zeros(()) if shift is None else shift).to(like)
         self.scale = (torch.ones(()) if scale is None else scale).to(like)
+        for name, tensor in (("shift", self.shift), ("scale", self.scale)):
+            padded = (1,) * (len(self.event_shape) - tensor.ndim) + tuple(tensor.shape)
+            fits = len(padded) == len(self.event_shape) and all(
+                a in (1, b) for a, b in zip(padded, self.event_shape, strict=True)
+            )
+            if not fits:
+                raise ValueError(
+                    f"{name} of shape {tuple(tensor.shape)} must broadcast to the event shape {self.event_shape}"
+                )
         self.condition_shape: tuple[int, ...] | None = None
         self.num_classes: int | None = None
         self.tuned: Tuned | None = None
