@@ -86,7 +86,7 @@ def test_the_picture_is_drawn(tmp_path: Path, forbid: bool) -> None:
         known.energies = EnergyValues.from_tensor(energy)
         known.log_w = log_weights(known.energies, 3.0)
     files = domain.figures(SimpleNamespace(evidence=known), tmp_path)  # type: ignore[arg-type]
-    assert files == [tmp_path / "density.png"]
+    assert files == [tmp_path / "plane.png"]
     assert files[0].read_bytes().startswith(b"\x89PNG") and files[0].stat().st_size > 10_000
 
 

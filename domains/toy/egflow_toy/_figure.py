@@ -1,4 +1,4 @@
-"""The toy domain's picture: the plane as four histograms."""
+"""The toy domain's picture: where in the plane the energy is low, and where the generated density is off."""
 
 from __future__ import annotations
 
@@ -11,42 +11,40 @@ from torch import Tensor
 if TYPE_CHECKING:
     from egflow.report import Evidence
 
-BINS = 128
+BINS = 80
 
 
-def density_figure(evidence: Evidence, folder: Path) -> Path:
-    """Draw ``folder/density.png``: mean energy of a bin, then p, q (weighted data) and generated points.
+def plane_figure(evidence: Evidence, folder: Path) -> Path:
+    """Draw ``folder/plane.png``: the mean energy in each cell of the plane, and generated minus target mass there.
 
-    The three densities share one scale, so that brightness can be compared between q and what was generated.
+    The difference is in per mille of all mass: red is too much, blue too little. What a perfect generator leaves is the
+    noise of its finite samples.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     data, samples = evidence.data.double(), evidence.samples.double()
-    weights = torch.softmax(evidence.log_w, dim=0)
     low, high = _frame(torch.cat([data, samples]))
-    counts = _histogram(data, torch.ones(len(data), dtype=torch.float64), low, high)
-    energies = evidence.energies.values
     allowed = ~evidence.energies.forbidden
-    seen = _histogram(data[allowed], torch.ones(int(allowed.sum()), dtype=torch.float64), low, high)
-    mean_energy = _histogram(data[allowed], energies[allowed], low, high) / seen
+    counts = _histogram(data[allowed], torch.ones(int(allowed.sum()), dtype=torch.float64), low, high)
+    mean_energy = _histogram(data[allowed], evidence.energies.values[allowed], low, high) / counts
     share = torch.full((len(samples),), 1 / len(samples), dtype=torch.float64)
-    target, generated = _histogram(data, weights, low, high), _histogram(samples, share, low, high)
-    panels = [
-        ("energy", mean_energy, "viridis_r", None),
-        ("p: data", counts / len(data), "magma", None),
-        ("q: data, weighted", target, "magma", float(target.max())),
-        ("generated", generated, "magma", float(target.max())),
-    ]
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    target = _histogram(data, torch.softmax(evidence.log_w, dim=0), low, high)
+    difference = 1000 * (_histogram(samples, share, low, high) - target)
+    top = float(difference.abs().max())
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
     FigureCanvasAgg(figure)
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-    for axes, (title, values, colours, top) in zip(figure.subplots(1, 4), panels, strict=True):
-        image = axes.imshow(values.T.numpy(), origin="lower", extent=extent, cmap=colours, vmax=top, aspect="equal")
-        axes.set(title=title, xticks=[], yticks=[])
-        if title == "energy":
-            figure.colorbar(image, ax=axes, shrink=0.8)
-    file = folder / "density.png"
+    panels = [
+        ("energy of the data", mean_energy, "viridis_r", None, None),
+        ("generated − target, ‰ of the mass a cell", difference, "RdBu_r", -top, top),
+    ]
+    for axes, (title, values, colours, least, most) in zip(figure.subplots(1, 2), panels, strict=True):
+        image = axes.imshow(values.T.numpy(), origin="lower", extent=extent, cmap=colours, vmin=least, vmax=most)
+        axes.set_title(title, loc="left", fontsize=10)
+        figure.colorbar(image, ax=axes, shrink=0.85)
+    file = folder / "plane.png"
     figure.savefig(file, dpi=120)
     return file
 

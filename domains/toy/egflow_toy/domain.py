@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from egflow.domain import Data
-from egflow_toy._figure import density_figure
+from egflow_toy._figure import plane_figure
 from egflow_toy.densities import density
 from egflow_toy.energies import (
     CLASSIC,
@@ -84,8 +84,8 @@ class Toy:
         return file
 
     def figures(self, report: TiltReport, folder: Path) -> list[Path]:
-        """Draw ``density.png``: the energy, p, its exact tilt and what was generated, as histograms of the plane."""
-        return [density_figure(report.evidence, folder)] if report.evidence is not None else []
+        """Draw ``plane.png``: the energy over the plane, and where the generated density is above or below q."""
+        return [plane_figure(report.evidence, folder)] if report.evidence is not None else []
 
     def metrics(self, report: TiltReport) -> dict[str, Any]:
         """Shares of the modes, weighted data against generated, where the set has modes; else nothing."""
