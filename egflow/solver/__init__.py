@@ -1,6 +1,7 @@
 """Solvers: from a velocity to samples, each with the evaluations it cost.
 
-`Adams` is the default (a step size per sample), `TorchDiffEq` the reference, `Tuned` the fewest evaluations for one flow.
+`Adams` is the default (a step size per sample), `TorchDiffEq` the reference, `Tuned` the fewest evaluations
+for one flow.
 """
 
 from egflow.solver._adams import Adams

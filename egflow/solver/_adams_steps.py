@@ -42,12 +42,12 @@ def adams_weights(h: Tensor, nodes: Tensor, known: Tensor) -> tuple[Tensor, Tens
 def step_factor(error: Tensor, h: Tensor, ahead: Tensor, nodes: Tensor, used: Tensor, goal: float) -> Tensor:
     """The r for which a next step of r*h has the error `goal`, from the nodes it will really stand on.
 
-    The estimate grows as h^2 prod_{i < k} (h + t_0 - t_i): a step that grows out of a short history may grow by much more
-    than the textbook's (goal / error)^(1/(k+2)). Two Newton steps on the logarithm, which is convex, are enough.
+    The estimate grows as h^3 prod_{i < k} (h + t_0 - t_i): a step that grows out of a short history may grow by much
+    more than the textbook's (goal / error)^(1/(k+3)). Two Newton steps on the logarithm, which is convex, are enough.
 
     Arguments:
-        error: `(active,)` estimate of the step just tried. h: `(active,)` its length. ahead: `(order, active)` distances
-        from its nodes to its end. nodes: `(order, active)` nodes of the step to come. used: `(active,)` long, k.
+        error: `(active,)` estimate of the step just tried. h: `(active,)` its length. ahead: `(order, active)`
+        distances from its nodes to its end. nodes: `(order, active)` nodes of the step to come. used: `(active,)` k.
 
     Returns:
         `(active,)` factors, not yet limited.
@@ -57,10 +57,10 @@ def step_factor(error: Tensor, h: Tensor, ahead: Tensor, nodes: Tensor, used: Te
     past = nodes[:1] - nodes
     excess = (error.clamp(min=1e-12) / goal).log()
     offset = excess - (ahead.log() * counts).sum(0)
-    z = -excess / (used + 2)
+    z = -excess / (used + 3)
     for _ in range(2):
         reach = h * z.exp()
         span = reach + past
-        value = offset + 2 * z + (span.log() * counts).sum(0)
-        z = z - value / (2 + (reach / span * counts).sum(0))
+        value = offset + 3 * z + (span.log() * counts).sum(0)
+        z = z - value / (3 + (reach / span * counts).sum(0))
     return z.exp()

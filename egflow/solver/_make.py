@@ -21,8 +21,8 @@ def make_solver(solver: str | Solver | None) -> Solver:
     """The solver of a name, a solver as it is, or the default for None.
 
     Arguments:
-        solver: None (`adams`), a key of `SOLVERS`, a fixed-step name with its number of steps as `"rk4:20"`, or an object with
-            a `solve` method.
+        solver: None (`adams`), a key of `SOLVERS`, a fixed-step name with its number of steps as `"rk4:20"`, or an
+            object with a `solve` method.
 
     Raises:
         ValueError: an unknown name (the nearest is named), or `tuned`, which has to be fitted first.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 VelocityFn = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""`fn(y, t, rows)`: y `(active, *event)`, t `(active,)` of y's dtype, rows `(active,)` long, the places of these samples in
-the batch that was given to `solve` (to look up their conditions). Returns dy/dt, of y's shape."""
+"""`fn(y, t, rows)`: y `(active, *event)`, t `(active,)` of y's dtype, rows `(active,)` long, the places of these
+samples in the batch that was given to `solve` (to look up their conditions). Returns dy/dt, of y's shape."""
 
 
 class SolverError(RuntimeError):
@@ -61,13 +61,13 @@ def check_problem(y0: Tensor, t0: float, t1: float, rtol: float, atol: float, no
         got = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
         raise TypeError(f"y0 must be a float32 or float64 tensor (batch, *event), got {got}; convert it with .float()")
     if y0.ndim < 2:
-        raise ValueError(f"y0 must have shape (batch, *event), got {tuple(y0.shape)}; write y0[:, None] for single numbers")
+        raise ValueError(f"y0 must have shape (batch, *event), got {tuple(y0.shape)}; write y0[:, None]")
     if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
         raise ValueError(f"t0 and t1 must be finite and differ, got t0={t0}, t1={t1}; sampling goes from 0 to 1")
     for name, value in (("rtol", rtol), ("atol", atol)):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a positive number, got {value}; 1e-5 is the default")
-    width = y0[0].numel() if len(y0) else math.prod(y0.shape[1:])
+    width = math.prod(y0.shape[1:])
     if norm_dims is not None and not 1 <= norm_dims <= width:
         raise ValueError(f"norm_dims must lie in 1..{width} (columns of the flattened event), got {norm_dims}")
     if not bool(torch.isfinite(y0).all()):
@@ -77,10 +77,12 @@ def check_problem(y0: Tensor, t0: float, t1: float, rtol: float, atol: float, no
 def check_velocity(v: Tensor, y: Tensor) -> None:
     """Refuse a velocity of the wrong shape (it would broadcast in silence). Raises ValueError."""
     if v.shape != y.shape:
-        raise ValueError(f"the velocity returned shape {tuple(v.shape)} for a state of shape {tuple(y.shape)}; they must agree")
+        raise ValueError(f"the velocity has shape {tuple(v.shape)}; it must be the state's, {tuple(y.shape)}")
 
 
 def not_finite(t: float, rows: Tensor) -> SolverError:
     """The error for a velocity with NaN or inf, with the time and the first samples concerned."""
     some = ", ".join(str(int(row)) for row in rows[:5])
-    return SolverError(f"the velocity is NaN or inf near t={t:.4g} for {len(rows)} samples (first rows: {some}); check the network's output")
+    return SolverError(
+        f"the velocity is NaN or inf near t={t:.4g} in {len(rows)} samples (rows {some}); check the network"
+    )

@@ -18,10 +18,10 @@ STAGES = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4, "explicit
 class TorchDiffEq:
     """One of torchdiffeq's methods, by its own name.
 
-    The adaptive ones (dopri5, dopri8, bosh3, fehlberg2, adaptive_heun) hold one step size for the whole batch, by the root
-    mean square of the error over all samples: a sample's result depends on its batch mates, and every sample pays for the
-    hardest. The fixed-step ones (euler, midpoint, heun2, heun3, rk4, explicit_adams, implicit_adams) take equal steps and
-    ignore the tolerances. Choose `Adams` to sample; choose this for a reference, or for a method a paper names.
+    The adaptive ones (dopri5, dopri8, bosh3, fehlberg2, adaptive_heun) hold one step size for the whole batch, by the
+    root mean square of the error over all samples: a sample's result depends on its batch mates, and every sample pays
+    for the hardest. The fixed-step ones (euler, midpoint, heun2, heun3, rk4, explicit_adams, implicit_adams) take equal
+    steps and ignore the tolerances. Choose `Adams` to sample; this for a reference, or for a method a paper names.
 
     Arguments:
         name: torchdiffeq's name. steps: for the fixed-step methods only; None is about 100 evaluations.
@@ -74,7 +74,8 @@ class TorchDiffEq:
         except AssertionError as err:  # torchdiffeq asserts on a step that underflows and on too many steps
             raise SolverError(f"{self.name} gave up ({err}); raise rtol and atol (now {rtol:g}, {atol:g})") from err
         assert isinstance(y, Tensor)
-        return Solution(y[-1], torch.full_like(counted.rows, counted.calls), torch.full_like(counted.rows, counted.rejected))
+        nfe, rejected = (torch.full_like(counted.rows, count) for count in (counted.calls, counted.rejected))
+        return Solution(y[-1], nfe, rejected)
 
     def _options(self, norm_dims: int | None) -> dict[str, object]:
         if self.name not in ADAPTIVE:

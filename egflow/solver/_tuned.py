@@ -18,8 +18,8 @@ class Tuned:
     """A fixed number of evaluations, spent where `fit_tuned` found them worth most for one flow.
 
     p_0 = y_0,  f_n = v(p_n, t_n),  p_{n+1} = (1 + a_{n,0}) y_0 + sum_{j <= n} a_{n,j+1} f_j,  the answer p_N.
-    The coefficients know the flow's mean curvature, so the same error costs fewer evaluations than with any general method;
-    they hold for the flow, the direction and the times they were fitted on, and for nothing else.
+    The coefficients know the flow's mean curvature, so the same error costs fewer evaluations than with a general
+    method; they hold for the flow, the direction and the times they were fitted on, and for nothing else.
 
     Attributes:
         times: N + 1 increasing or decreasing times, from t0 to t1.
@@ -35,10 +35,10 @@ class Tuned:
     def __post_init__(self) -> None:
         if len(self.times) < 2 or len(self.coefficients) != len(self.times) - 1:
             raise ValueError(
-                f"tuned needs one row of coefficients a step, got {len(self.times)} times, {len(self.coefficients)} rows"
+                f"tuned needs a row of coefficients a step, got {len(self.times)} times, {len(self.coefficients)} rows"
             )
         if any(len(row) != n + 2 for n, row in enumerate(self.coefficients)):
-            raise ValueError(f"row n of coefficients needs n + 2 numbers, got rows of {[len(r) for r in self.coefficients]}")
+            raise ValueError(f"row n of coefficients needs n + 2 numbers, got {[len(r) for r in self.coefficients]}")
         if not all(math.isfinite(x) for row in (self.times, *self.coefficients) for x in row):
             raise ValueError("times and coefficients must be finite; tune the flow again")
         signs = {b > a for a, b in pairwise(self.times)}
@@ -66,7 +66,7 @@ class Tuned:
         check_problem(y0, t0, t1, rtol, atol, norm_dims)
         if not (math.isclose(t0, self.times[0], abs_tol=1e-9) and math.isclose(t1, self.times[-1], abs_tol=1e-9)):
             raise ValueError(
-                f"tuned was fitted from t={self.times[0]:g} to t={self.times[-1]:g} and cannot go from {t0:g} to {t1:g}; "
+                f"tuned was fitted from t={self.times[0]:g} to {self.times[-1]:g} and cannot go from {t0:g} to {t1:g}; "
                 "use solver='adams'"
             )
         rows = torch.arange(len(y0), device=y0.device)
