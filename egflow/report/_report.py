@@ -39,6 +39,7 @@ def report(
     reference: str = "data",
     against_data: tuple[Tensor, EnergyValues] | None = None,
     notes: Mapping[str, str] | None = None,
+    energy_name: str | None = None,
     **facts: Any,
 ) -> TiltReport:
     """The account of a tilt, for any sampler's output: energies, distance and floor, memorising, coverage, verdict.
@@ -63,6 +64,7 @@ def report(
         reference: what p means: "data", "base" or "density".
         against_data: with "base": (x, energies) of the user's own data, for a second block of the same figures.
         notes: reasons of the caller, by key, that are to stand in `notes` (they win).
+        energy_name: what the energy is called in the report; None asks the energy itself.
         facts: domain, method, seed, nfe, seconds, device, rounds, domain_metrics; any other goes to `settings`.
 
     Returns:
@@ -149,7 +151,7 @@ def report(
     if against_data is not None:
         other = _against(against_data, beta, made, sample_energies)
     return TiltReport(
-        energy=model.describe(),
+        energy=energy_name or model.describe(),
         beta=beta,
         reference=reference,
         verdict=words,

@@ -48,17 +48,22 @@ def project(x: Tensor, theta: Tensor, centre: Tensor) -> Array:
 
 def cumulated(weight: Array) -> Array:
     """0, then cumulated shares that end at exactly 1: (n,) -> (n + 1,)."""
-    total = np.concatenate(([0.0], np.cumsum(weight)))
+    total = np.empty(len(weight) + 1)
+    total[0] = 0.0
+    np.cumsum(weight, out=total[1:])
     total /= total[-1]
     return total
 
 
 def w2_squared(x: Array, cx: Array, y: Array, cy: Array) -> float:
     """Exact W2² in 1-D of sorted points x (n,), y (m,) with cumulated shares cx (n + 1,), cy (m + 1,)."""
-    wx, wy = np.diff(cx), np.diff(cy)
-    integral = np.concatenate(([0.0], np.cumsum(y * wy)))
-    cross = x @ np.diff(np.interp(cx, cy, integral))
-    return max(float(wx @ (x * x) + wy @ (y * y) - 2.0 * cross), 0.0)
+    # plain slices: np.diff's own overhead would be a third of a small report's time
+    mass = y * (cy[1:] - cy[:-1])
+    integral = np.zeros(len(y) + 1)
+    np.cumsum(mass, out=integral[1:])
+    at = np.interp(cx, cy, integral)
+    cross = x @ (at[1:] - at[:-1])
+    return max(float((cx[1:] - cx[:-1]) @ (x * x) + mass @ y - 2.0 * cross), 0.0)
 
 
 def sliced_w2(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None) -> float:
