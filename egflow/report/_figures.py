@@ -157,7 +157,7 @@ def samples_figure(report: TiltReport) -> Figure:
             )
         else:
             shown = points[seen] if weight is share else points[:_SCATTER]
-            dots = float(np.clip(2000 / len(shown), 2, 14))
+            dots = float(np.clip(6000 / len(shown), 3.5, 14))
             axis.scatter(shown[:, 0], shown[:, 1], s=dots, c=colour, alpha=0.4, linewidths=0, rasterized=True)
         axis.set(xlim=spans[0], ylim=spans[1], title=title)
         if data.shape[1] == 2 and evidence.data.flatten(1).shape[1] == 2:
