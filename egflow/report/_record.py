@@ -61,8 +61,8 @@ class TiltReport:
         energy_ks, energy_w1: generated against weighted held-out energies (finite ones).
         distance: name, value, floor, n; `expected` and `limit`, what a perfect generator shows here (bootstrap).
         distance_train: the same distance against as many training points, n alike; equal to `value` in the mean for a
-            generator that knows no single point. A few hundred points repeated lower it; copies of many points cannot
-            (they are distributed as fresh ones): those show in `nearest_in_train`.
+            generator that knows no single point. Copies of all training points are distributed as fresh ones up to
+            1/√N, so they lower it by about 3 % only: memorising is read from `nearest_in_train`.
         nearest_in_train: share of samples whose nearest data point was trained on, and what chance gives.
         coverage: the part of the target that has (nearly) no samples.
         forbidden: shares of forbidden points among data and samples.

@@ -48,7 +48,7 @@ def _rows(report: TiltReport) -> list[tuple[str, str, str]]:
         perfect = f"a perfect one: {_number(d['expected'])}, up to {_number(d['limit'])}"
         allowed = f"floor {_number(d['floor'])}{ratio}; {perfect}"
         rows.append(("distance", _number(d["value"]), allowed))
-    to_train = notes.get("distance_train", "as many training points; nearer would be memorising")
+    to_train = notes.get("distance_train", "against as many training points")
     rows.append(("    to training data", _number(report.distance_train), to_train))
     if report.nearest_in_train:
         near = report.nearest_in_train
