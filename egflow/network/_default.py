@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ NETWORKS: dict[str, type[MLP] | type[UNet]] = {"mlp": MLP, "unet": UNet}
 def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.Module:
     """An `MLP` for vectors, a `UNet` for square pictures (channels, size, size) whose size is a multiple of 4.
 
+    The MLP is 128 wide up to 8 dimensions, where 256 gains nothing (measured on the toy sets), and 256 above.
+
     Args:
         event_shape: shape of one sample.
         condition: the training conditions, (N,) long labels or (N, k) float, or None.
@@ -25,4 +28,4 @@ def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.
         sizes = {"num_classes": int(condition.max()) + 1} if discrete else {"condition_dim": condition.shape[1]}
     if len(event_shape) == 3 and event_shape[1] == event_shape[2] and event_shape[1] % 4 == 0:
         return UNet(channels=event_shape[0], size=event_shape[1], **sizes)
-    return MLP(event_shape, **sizes)
+    return MLP(event_shape, width=128 if math.prod(event_shape) <= 8 else 256, **sizes)
