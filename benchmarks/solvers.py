@@ -10,7 +10,8 @@ settings. 1,000 starting points (which neither the fit nor the tuning saw) are t
 RMSE is the root mean square, over points and entries, of the distance to the reference, in units of preprocessed data.
 Evaluations are the mean over points, rejected steps included, read off at three RMSE by interpolation of log RMSE along
 the lower envelope of each solver's curve; a curve that starts below an RMSE counts with its first point, and a field is
-empty where a curve does not reach. Goals: adams at most 0.5 of dopri5's evaluations, tuned at most 0.35. All curves are in `solvers_curves.json`.
+empty where a curve does not reach. Goals: adams at most 0.5 of dopri5's evaluations, tuned at most 0.35. All curves are
+in `solvers_curves.json`.
 """
 
 from __future__ import annotations

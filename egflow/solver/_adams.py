@@ -32,9 +32,9 @@ class Adams:
     a step is kept where it is <= 1. Order 1 at the start, one more each step up to `order`. Finished samples leave the
     batch; nothing a sample does depends on its batch mates.
 
-    The RMSE reached over samples is within a factor of about 3 of `rtol = atol` on trained flows; a field that sends
-    neighbours to different modes can amplify it further. Choose `Tuned` where one flow is sampled again and again, and
-    `TorchDiffEq("dopri5")` for a reference.
+    On trained flows the RMSE over samples is .2 to 3 times `rtol = atol` between 1e-2 and 1e-5. It falls as about the
+    0.7th power of the tolerance, and a field that sends neighbours to different modes amplifies it. Choose `Tuned` where
+    one flow is sampled again and again, and `TorchDiffEq("dopri5")` for a reference.
 
     Arguments:
         order: of the predictor, 1 to 8. On learned fields more than 4 costs stability.
@@ -72,7 +72,7 @@ class Adams:
         batch, event, dtype = len(y0), y0.shape[1:], y0.dtype
         clock = torch.float32 if y0.device.type == "mps" else torch.float64
         length, sign = abs(t1 - t0), (1.0 if t1 > t0 else -1.0)
-        end = y0.reshape(batch, -1).clone()
+        end = y0.flatten(1).clone()
         nfe = torch.zeros(batch, dtype=torch.long, device=y0.device)
         rejected = torch.zeros_like(nfe)
         if batch == 0:

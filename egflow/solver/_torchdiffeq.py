@@ -70,14 +70,14 @@ class TorchDiffEq:
         times = torch.tensor([t0, t1], dtype=clock, device=y0.device)
         func = _Watched(counted) if self.name in ADAPTIVE else counted
         try:
-            y = odeint(func, y0, times, rtol=rtol, atol=atol, method=self.name, options=self._options(norm_dims))
+            y = odeint(func, y0, times, rtol=rtol, atol=atol, method=self.name, options=self._options(norm_dims, times))
         except AssertionError as err:  # torchdiffeq asserts on a step that underflows and on too many steps
             raise SolverError(f"{self.name} gave up ({err}); raise rtol and atol (now {rtol:g}, {atol:g})") from err
         assert isinstance(y, Tensor)
         nfe, rejected = (torch.full_like(counted.rows, count) for count in (counted.calls, counted.rejected))
         return Solution(y[-1], nfe, rejected)
 
-    def _options(self, norm_dims: int | None) -> dict[str, object]:
+    def _options(self, norm_dims: int | None, times: Tensor) -> dict[str, object]:
         if self.name not in ADAPTIVE:
             steps = self.steps or 100 // STAGES[self.name]
 
@@ -85,8 +85,11 @@ class TorchDiffEq:
                 inner = torch.arange(1, steps, dtype=t.dtype, device=t.device) / steps
                 return torch.cat([t[:1], t[0] + (t[-1] - t[0]) * inner, t[-1:]])
 
-            return {"grid_constructor": grid}
-        options: dict[str, object] = {"max_num_steps": 20_000}
+            # Adams-Bashforth of torchdiffeq's default order, 12, is unstable at any useful step.
+            order: dict[str, object] = {"max_order": 4} if self.name.endswith("adams") else {}
+            return {"grid_constructor": grid, **order}
+        # step_t ends on t1; else torchdiffeq steps past it, to times no flow was trained on, and interpolates back.
+        options: dict[str, object] = {"max_num_steps": 20_000, "step_t": times[-1:]}
         if norm_dims is not None:
             options["norm"] = lambda x: x.flatten(1)[:, :norm_dims].square().mean().sqrt()
         return options
