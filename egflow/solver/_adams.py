@@ -33,8 +33,8 @@ class Adams:
     batch; nothing a sample does depends on its batch mates.
 
     On trained flows the RMSE over samples is .2 to 3 times `rtol = atol` between 1e-2 and 1e-5. It falls as about the
-    0.7th power of the tolerance, and a field that sends neighbours to different modes amplifies it. Choose `Tuned` where
-    one flow is sampled again and again, and `TorchDiffEq("dopri5")` for a reference.
+    0.7th power of the tolerance, and a field that sends neighbours to different modes amplifies it. Choose `Tuned`
+    where one flow is sampled again and again, and `TorchDiffEq("dopri5")` for a reference.
 
     Arguments:
         order: of the predictor, 1 to 8. On learned fields more than 4 costs stability.
@@ -133,9 +133,12 @@ class Adams:
                 finished = last
             else:
                 _refuse_not_finite(error, t0 + sign * float(s_new[~torch.isfinite(error)].mean()), rows)
-                column = kept[:, None]
-                y, s = torch.where(column, corrected, y), torch.where(kept, s_new, s)
-                phi = [torch.where(column, a, b) for a, b in zip(new, phi, strict=True)]
+                s = torch.where(kept, s_new, s)
+                new[0] = torch.where(kept[:, None], new[0], phi[0])  # not in place: it may be the caller's own tensor
+                back = (~kept).nonzero()[:, 0]
+                for a, b in zip([corrected, *new[1:]], [y, *phi[1:]], strict=True):
+                    a[back] = b[back]
+                y, phi = corrected, new
                 nodes = torch.where(kept, torch.cat([s_new[None], nodes[:-1]]), nodes)
                 known = torch.where(kept, (known + 1).clamp(max=self.order), known)
                 rejected[rows] += ~kept

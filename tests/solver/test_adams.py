@@ -56,7 +56,7 @@ def test_step_factor_solves_for_the_goal():
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5, 6])
 def test_error_falls_with_the_tolerance(order):
-    """The estimate is of order k + 3 in h and the error of order k + 1: a tolerance over 100 is an error over 10 or more."""
+    """The estimate is of order k + 3 in h and the error of order k + 1: 100 times less is 10 times less or better."""
     y0 = torch.linspace(0.1, 0.9, 7, dtype=torch.float64)[:, None]
     errors = [
         rmse(Adams(order).solve(logistic, y0, 0.0, 1.0, rtol=tol, atol=tol).y, logistic_end(y0))
