@@ -12,27 +12,25 @@ from typing import Protocol
 
 from torch import Tensor
 
-from egflow.path import Path, Prediction
+from egflow.path import Path, PathSample, Prediction
 
 
 class Objective(Protocol):
     """The squared error of one prediction, per sample."""
 
-    def __call__(
-        self, path: Path, value: Tensor, have: Prediction, x_t: Tensor, t: Tensor, x_0: Tensor, u_t: Tensor
-    ) -> Tensor:
-        """The network's value (batch, *event), a prediction of kind ``have`` -> loss (batch,)."""
+    def __call__(self, path: Path, value: Tensor, have: Prediction, point: PathSample) -> Tensor:
+        """The network's value (batch, *event), a prediction of kind ``have`` at the points -> loss (batch,)."""
         ...
 
 
-def cefm(path: Path, value: Tensor, have: Prediction, x_t: Tensor, t: Tensor, x_0: Tensor, u_t: Tensor) -> Tensor:
+def cefm(path: Path, value: Tensor, have: Prediction, point: PathSample) -> Tensor:
     """‖v_θ − u_t‖² / dimensions, the velocity objective."""
-    return (path.convert(value, x_t, t, have, "velocity") - u_t).square().flatten(1).mean(1)
+    return (path.convert(value, point.x_t, point.t, have, "velocity") - point.u_t).square().flatten(1).mean(1)
 
 
-def ced(path: Path, value: Tensor, have: Prediction, x_t: Tensor, t: Tensor, x_0: Tensor, u_t: Tensor) -> Tensor:
+def ced(path: Path, value: Tensor, have: Prediction, point: PathSample) -> Tensor:
     """‖ε_θ − x_0‖² / dimensions, the noise objective."""
-    return (path.convert(value, x_t, t, have, "noise") - x_0).square().flatten(1).mean(1)
+    return (path.convert(value, point.x_t, point.t, have, "noise") - point.x_0).square().flatten(1).mean(1)
 
 
 METHODS: dict[str, Objective] = {"cefm": cefm, "ced": ced}
