@@ -1,7 +1,7 @@
 """How close egflow comes on the classic toy sets, at default settings.
 
-For each set a base is fitted to N = 400,000 points and tilted by the set's own energy (field of `egflow_toy.energies`) at
-each beta; moons and checkerboard at 3 only, for their energies saturate. 100,000 samples are then judged against fresh
+For each set a base is fitted to N = 400,000 points and tilted by the set's own energy at each beta; moons and
+checkerboard at 3 only, for their energies saturate. 100,000 samples are then judged against fresh
 draws of the known p worth at least 100,000 effective points, none of which was trained on.
 
 - `n_eff`: of the training data: what the tilt could learn from.
@@ -81,13 +81,15 @@ def judge(name: str, guided: Flow, base: Flow, energy: EnergyModel, beta: float,
     solution = guided.solve(2_000 if quick else GENERATED, seed=1)
     # reference="base": the points given are fresh draws, all of them are held out
     made = egflow.report(solution.y, energy, beta, points, energies=energies, reference="base")
-    means, distance = made.energy_mean, made.distance
+    distance, target, stderr = made.distance, made.energy_mean["target"], made.energy_mean["target_stderr"]
+    generated = made.energy_mean["generated"]
     assert distance is not None and made.energy_ks is not None
+    assert target is not None and stderr is not None and generated is not None
     spread = float(evaluate(energy, density(name).sample(N, seed=2)).values.std())
-    bias = (means["generated"] - means["target"]) / spread
+    bias = (generated - target) / spread
     weight = torch.softmax(log_weights(energies, beta), 0)
-    variance = float(weight @ (energies.values - means["target"]).square())
-    error = math.sqrt(means["target_stderr"] ** 2 + variance / GENERATED + variance / own.n_eff) / spread
+    variance = float(weight @ (energies.values - target).square())
+    error = math.sqrt(stderr**2 + variance / GENERATED + variance / own.n_eff) / spread
     ratio = distance["value"] / distance["floor"]
     rich = own.n_eff >= 10_000
     reached = (
@@ -114,7 +116,7 @@ def judge(name: str, guided: Flow, base: Flow, energy: EnergyModel, beta: float,
 
 
 def reference(name: str, energy: EnergyModel, beta: float, effective: int) -> tuple[Tensor, EnergyValues]:
-    """Fresh draws of p until ``effective`` points are effective; points of weight below e⁻²⁵ of the largest are dropped."""
+    """Fresh draws of p until ``effective`` are effective; points of weight below e⁻²⁵ of the largest are dropped."""
     kept, energies, seed = [], [], 1_000
     while True:
         x = density(name).sample(min(CHUNK, 50 * effective), seed=seed)

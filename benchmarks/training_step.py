@@ -43,13 +43,13 @@ def run(out: Path, quick: bool = False) -> list[dict[str, object]]:
     ours, bare = [], []
     for block in range(-1, blocks):  # the first pair warms up
         pair = []
-        for loop in (
-            lambda net: train(net, problem, steps=steps, batch_size=BATCH, seed=block, options=quiet),
-            lambda net: bare_loop(net, x, steps),
-        ):
+        for own in (True, False):
             copied = copy.deepcopy(network)
             start = time.perf_counter()
-            loop(copied)
+            if own:
+                train(copied, problem, steps=steps, batch_size=BATCH, seed=block, options=quiet)
+            else:
+                bare_loop(copied, x, steps)
             pair.append((time.perf_counter() - start) / steps * 1e3)
         if block >= 0:
             ours.append(pair[0])
@@ -84,4 +84,5 @@ def bare_loop(network: nn.Module, x: Tensor, steps: int) -> None:
             raise RuntimeError("loss is not finite")
         optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(average, parameters, 1e-3)
+            for kept, new in zip(average, parameters, strict=True):
+                kept.lerp_(new, 1e-3)

@@ -36,7 +36,11 @@ def write_atomic(file: Path, write: Callable[[Path], None]) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file in UTF-8, atomically. Raises OSError as `write_atomic`."""
-    write_atomic(file, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomic(file, write)
 
 
 def _umask() -> int:

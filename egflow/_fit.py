@@ -101,7 +101,7 @@ def new_flow(
 
 
 def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Shift and scale: per coordinate for vectors, per channel for events of more dimensions, which keep their contrast.
+    """Shift and scale: per coordinate for vectors, per channel for events of more dimensions.
 
     Returns:
         Two tensors that broadcast to the event, mean and standard deviation; a constant coordinate has scale 1.
@@ -126,7 +126,7 @@ def train_flow(
     seed: int,
     options: TrainingOptions,
 ) -> Flow:
-    """Train the flow on weighted data; the held-out part is watched. Returns the same flow with the averaged network."""
+    """Train the flow on weighted data, watching the held-out part; returns it with the averaged network."""
 
     def population(index: Tensor, how: Draw) -> Population | None:
         if not bool((log_w[index] > -torch.inf).any()):
@@ -156,5 +156,3 @@ def train_flow(
     flow.network, flow.history, flow.notes = trained.network, trained.history, trained.notes
     flow.train_seconds = trained.seconds
     return flow
-
-

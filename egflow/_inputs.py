@@ -27,7 +27,9 @@ def check_data(x: Any, name: str = "x") -> Tensor:
     bad = ~torch.isfinite(x.flatten(1)).all(1)
     if bool(bad.any()):
         first = int(bad.nonzero()[0])
-        raise ValueError(f"{name} must be finite: {int(bad.sum())} samples hold NaN or inf, the first is {name}[{first}]")
+        raise ValueError(
+            f"{name} must be finite: {int(bad.sum())} samples hold NaN or inf, the first is {name}[{first}]"
+        )
     return x
 
 

@@ -156,7 +156,7 @@ def tilt_flow(
     energies: EnergyValues | None = None,
     reporting: ReportOptions | None = None,
 ) -> Flow:
-    """`tilt` with what the command line adds: a network for ``base=None``, energies known already, the report's size."""
+    """`tilt` with what the command line adds: a network for ``base=None``, known energies, the report's size."""
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if base is None and data is None:

@@ -134,7 +134,7 @@ class Flow:
 
         Args:
             n: how many.
-            condition: labels (n,) or vectors (n, k), or one label for all; needed exactly where the flow is conditional.
+            condition: labels (n,) or vectors (n, k), or one label for all; for conditional flows.
             beta: must be the beta the flow was tilted to, or None.
             solver: None is ``adams``; a name (``dopri5``, ``rk4``, ``tuned`` …) or a solver.
             correct: draw four times as many and resample by base · exp(−beta·E) / q, see `egflow.correct`; None: not.
@@ -283,9 +283,7 @@ class Flow:
                 signs = torch.randint(0, 2, (probes, *rows_x.shape), generator=generator)
                 probe = (2 * signs - 1).to(rows_x)
 
-            def field(
-                y: Tensor, t: Tensor, rows: Tensor, c: Tensor | None = c, probe: Tensor | None = probe
-            ) -> Tensor:
+            def field(y: Tensor, t: Tensor, rows: Tensor, c: Tensor | None = c, probe: Tensor | None = probe) -> Tensor:
                 z = y[:, :size].reshape(-1, *self.event_shape)
                 condition = None if c is None else c[rows]
                 some = None if probe is None else probe[:, rows]

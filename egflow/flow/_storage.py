@@ -15,7 +15,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -129,7 +128,9 @@ def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> 
 def _network(stored: dict[str, Any], own: nn.Module | None, file: Path) -> nn.Module:
     if stored["name"] is None:
         if own is None:
-            raise ValueError(f"{file}: the network is a module of your own: pass it as Flow.load(folder, network=module)")
+            raise ValueError(
+                f"{file}: the network is a module of your own: pass it as Flow.load(folder, network=module)"
+            )
         # a copy, for the base of a tilted flow loads into the same architecture with other weights
         import copy
 

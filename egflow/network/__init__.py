@@ -1,4 +1,4 @@
-"""Networks with ``forward(x, t, condition)``: a default for vectors, one for pictures; any nn.Module of a user works."""
+"""Networks with ``forward(x, t, condition)``: one for vectors, one for pictures; any nn.Module of a user works."""
 
 from egflow.network._default import NETWORKS, default_network
 from egflow.network._embedding import ConditionEmbedding, time_features

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from egflow._files import write_atomic
 from egflow.training._options import TrainingOptions
 
-COLUMNS = ("stage", "step", "loss", "held_out_loss", "learning_rate", "seconds")
+COLUMNS: tuple[str, ...] = ("stage", "step", "loss", "held_out_loss", "learning_rate", "seconds")
 _PLAIN_EVERY = 10.0  # seconds between plain lines
 
 

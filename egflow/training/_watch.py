@@ -1,4 +1,4 @@
-"""The loss on the held-out part: measured on the same draws each time, so that two looks differ by the network alone."""
+"""The loss on the held-out part: the same draws each time, so that two looks differ by the network alone."""
 
 from __future__ import annotations
 

@@ -119,7 +119,10 @@ def test_refused(call: object, word: str) -> None:
 def test_tuned_solver_knows_its_error() -> None:
     flow = gaussian_flow("cond_ot", MEAN, STD, (4,))
     error = flow.tune(nfe=12)
-    tuned, exact = flow.sample(500, solver="tuned", seed=9), flow.sample(500, solver="dopri5", rtol=1e-9, atol=1e-9, seed=9)
+    tuned, exact = (
+        flow.sample(500, solver="tuned", seed=9),
+        flow.sample(500, solver="dopri5", rtol=1e-9, atol=1e-9, seed=9),
+    )
     measured = float((tuned - exact).square().mean().sqrt())
     assert measured < 3 * error + 1e-9 and error < 0.05
     assert flow.solve(10, solver="tuned").nfe.tolist() == [12] * 10

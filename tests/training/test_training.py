@@ -134,7 +134,9 @@ def test_resume_of_another_training_is_refused(tmp_path: Path) -> None:
 
 def test_accumulation_is_the_same_training() -> None:
     runs = [
-        train(network().double(), double(problem()), steps=20, batch_size=24, seed=0, options=replace(QUIET, accumulate=k))
+        train(
+            network().double(), double(problem()), steps=20, batch_size=24, seed=0, options=replace(QUIET, accumulate=k)
+        )
         for k in (1, 5)
     ]
     torch.testing.assert_close(weights_of(runs[0].network), weights_of(runs[1].network), rtol=1e-5, atol=1e-6)

@@ -91,9 +91,7 @@ def test_bad_beta(beta: object) -> None:
         log_weights(values(0.0, 1.0), beta)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "weight", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, math.nan], [[1.0], [1.0]]], ids=str
-)
+@pytest.mark.parametrize("weight", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, math.nan], [[1.0], [1.0]]], ids=str)
 def test_bad_sample_weight(weight: list[float]) -> None:
     with pytest.raises(ValueError, match="sample_weight"):
         log_weights(values(0.0, 1.0), 1.0, torch.tensor(weight))
