@@ -2,8 +2,8 @@
 
 `mean e` is E[Σ_i weight_i e(x_i)] / E[Σ_i weight_i] over batches of the training data, with e = −E: the mean that the
 loss is minimised for, before any network is trained. `error` is its difference from the exact weighted mean
-of the same data, with the standard error of the mean over batches. `trained` is the mean e of 20,000 samples of a network trained from
-scratch for 5,000 steps with those weights.
+of the same data, with the standard error of the mean over batches. `trained` is the mean e of 20,000
+samples of a network trained from scratch for 5,000 steps with those weights.
 """
 
 from __future__ import annotations

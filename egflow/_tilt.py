@@ -3,60 +3,32 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from egflow._account import ReportOptions, account
 from egflow._fit import new_flow, train_flow
 from egflow._inputs import check_condition, check_data, pick_device
 from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
 from egflow.flow import Flow
 from egflow.objective import METHODS
-from egflow.report import held_out_split, report
 from egflow.training import TrainingOptions, check_count, mix
 from egflow.weights import (
     Draw,
-    Resample,
     check_beta,
     check_sample_weight,
     log_weights,
     make_draw,
-    n_eff,
     per_condition_weights,
     solve_beta,
 )
 
-if TYPE_CHECKING:
-    from egflow.solver import Solver
-
 _N_FROM_BASE = 20_000  # samples drawn from the base where the user gives no data
 _AUTO_ESS = 0.3
-_EXACT_DIVERGENCE = 16  # dimensions up to which the report's densities are exact
-_PROBES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ReportOptions:
-    """How a tilt is reported.
-
-    Attributes:
-        n: samples generated for it; None is twice the effective held-out points, between 1,000 and 10,000.
-        has_density: False where data are known to be quantised or clipped.
-        solver, rtol, atol: how samples are drawn.
-        facts: keys of report.json the caller knows (``domain``, ``energy`` …).
-    """
-
-    n: int | None = None
-    has_density: bool = True
-    solver: str | Solver | None = None
-    rtol: float = 1e-5
-    atol: float = 1e-5
-    facts: dict[str, Any] | None = None
 
 
 def tilt(
@@ -178,7 +150,6 @@ def tilt_flow(
         if base.condition_shape is not None:
             raise ValueError("data=None cannot draw from a base with conditions: pass data= and condition=")
         x = base.sample(_N_FROM_BASE, seed=mix(seed, 7)).cpu()
-        notes["data"] = f"p means the base flow: {_N_FROM_BASE} samples drawn from it with seed {seed}"
     else:
         x = check_data(data, "data")
     if base is not None and tuple(x.shape[1:]) != base.event_shape:
@@ -216,8 +187,24 @@ def tilt_flow(
     flow.base, flow.energy, flow.beta = base, model, beta
     if beta < 0:
         notes["beta"] = "negative: high energy is preferred"
-    facts = {"method": method, "seed": seed, "reference": "base" if data is None else "data"} | (reporting.facts or {})
-    _report(flow, model, x, condition, weight, values, log_w, per_condition, reporting, facts, {**notes, **flow.notes})
+    facts = {"method": method, "seed": seed, "reference": "base" if data is None else "data"}
+    if data is None:
+        assert base is not None
+        x = base.sample(_N_FROM_BASE, seed=mix(seed, 8)).cpu()  # fresh ones: those above were trained on
+        values = evaluate(model, x, cache=cache)
+        notes["data"] = f"p means the base flow: {_N_FROM_BASE} samples drawn from it to train on, as many to report on"
+    flow.report = account(
+        flow,
+        model,
+        x,
+        values,
+        condition=condition,
+        sample_weight=weight,
+        per_condition=per_condition,
+        options=reporting,
+        facts=facts,
+        notes={**notes, **flow.notes},
+    )
     return flow
 
 
@@ -229,66 +216,3 @@ def _beta(beta: float | str, values: EnergyValues, target_ess: float | None, wei
     if target_ess is not None:
         raise ValueError("target_ess solves for beta: pass beta='auto' with it, or leave it out")
     return check_beta(beta)
-
-
-def _report(
-    flow: Flow,
-    energy: EnergyModel,
-    x: Tensor,
-    condition: Tensor | None,
-    weight: Tensor | None,
-    values: EnergyValues,
-    log_w: Tensor,
-    per_condition: bool,
-    options: ReportOptions,
-    facts: dict[str, Any],
-    notes: dict[str, str],
-) -> None:
-    """Sample the flow and write its account; conditions are drawn from the weighted marginal."""
-    _, held_out = held_out_split(len(x))
-    n = options.n
-    if n is None:
-        left = n_eff(log_w[held_out]) if bool((log_w[held_out] > -torch.inf).any()) else 0.0
-        n = int(min(10_000, max(1_000, 2 * left)))
-    sample_condition = None
-    if condition is not None:
-        generator = torch.Generator().manual_seed(mix(facts["seed"], -6))
-        u = torch.rand(n, generator=generator, dtype=torch.float64)
-        index, _ = Resample().prepare(log_w, torch.zeros_like(log_w))(u)
-        sample_condition = condition[index]
-    started = time.monotonic()
-    solution = flow.solve(
-        n, sample_condition, solver=options.solver, rtol=options.rtol, atol=options.atol, seed=facts["seed"]
-    )
-    seconds = {"train": round(flow.train_seconds, 3), "sample": round(time.monotonic() - started, 3)}
-    probes = None if x[0].numel() <= _EXACT_DIVERGENCE else _PROBES
-    base = flow.base
-
-    def log_q(points: Tensor, c: Tensor | None) -> Tensor:
-        return flow.log_prob(points, c, probes=probes).cpu()
-
-    def log_base(points: Tensor, c: Tensor | None) -> Tensor:
-        assert base is not None
-        return base.log_prob(points, c, probes=probes).cpu()
-
-    dense = options.has_density
-    if not dense:
-        notes = {**notes, "achieved_beta": "the data are quantised or clipped: they have no density"}
-    flow.report = report(
-        solution.y.cpu(),
-        energy,
-        float(flow.beta or 0.0),
-        x,
-        condition=condition,
-        sample_condition=sample_condition,
-        sample_weight=weight,
-        energies=values,
-        per_condition=per_condition,
-        log_q=log_q if dense else None,
-        log_base=log_base if dense and base is not None else None,
-        nfe=float(solution.nfe.double().mean()),
-        seconds=seconds,
-        device=str(flow.device),
-        notes=notes,
-        **facts,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from egflow._tilt import ReportOptions, _report
+from egflow._account import ReportOptions, account
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
 from egflow.cli._loaded import check_out, load_run, out_folder
@@ -22,14 +22,13 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
     solver = settings["solver"]
     trained = run.flow.report.seconds.get("train") if run.flow.report is not None else None
     run.flow.beta = tilting.beta
-    _report(
+    report = account(
         run.flow,
         chosen.energy,
-        x=tilting.data.x,
+        tilting.data.x,
+        tilting.values,
         condition=tilting.data.condition,
-        weight=tilting.data.sample_weight,
-        values=tilting.values,
-        log_w=tilting.log_w,
+        sample_weight=tilting.data.sample_weight,
         per_condition=run.settings["per_condition"],
         options=ReportOptions(
             n=run.settings["n"],
@@ -41,8 +40,7 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
         facts={"domain": run.settings["domain"], "method": run.settings["method"], "seed": settings["seed"]},
         notes={},
     )
-    assert run.flow.report is not None
-    report = with_domain(run.flow.report, run.domain, tilting.data.info)
+    report = with_domain(report, run.domain, tilting.data.info)
     report = replace(report, seconds={**report.seconds, "train": trained})
     folder = out_folder(settings["out"], run.path, "evaluations")
     write_report(report, run.domain, folder, None)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from egflow._account import ReportOptions
 from egflow._fit import fit
 from egflow._inputs import pick_device
-from egflow._tilt import ReportOptions, tilt_flow
+from egflow._tilt import tilt_flow
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._door import RunFailed, one_line, say
 from egflow.cli._energy import choose_energy
