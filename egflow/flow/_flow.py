@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 import torch
 from torch import Tensor, nn
 
-from egflow.flow._divergence import divergence
+from egflow.flow._density import integrate_density
 from egflow.path import Path, Prediction, make_path
 from egflow.solver import Solution, Solver, Tuned, fit_tuned, make_solver
 from egflow.training import check_count, mix
@@ -271,35 +271,12 @@ class Flow:
         condition = self._check_condition(condition, len(x))
         if probes is not None:
             check_count("probes", probes)
-        chosen = make_solver(solver)
-        size, columns = math.prod(self.event_shape), 1 if probes is None else probes
-        generator = torch.Generator().manual_seed(mix(seed, -4))
-        estimates, ends = [], []
-        for start in range(0, len(x), _CHUNK):
-            rows_x = x[start : start + _CHUNK]
-            c = None if condition is None else condition[start : start + _CHUNK]
-            probe = None
-            if probes is not None:
-                signs = torch.randint(0, 2, (probes, *rows_x.shape), generator=generator)
-                probe = (2 * signs - 1).to(rows_x)
-
-            def field(y: Tensor, t: Tensor, rows: Tensor, c: Tensor | None = c, probe: Tensor | None = probe) -> Tensor:
-                z = y[:, :size].reshape(-1, *self.event_shape)
-                condition = None if c is None else c[rows]
-                some = None if probe is None else probe[:, rows]
-                v, div = divergence(lambda z: self._velocity(z, t, condition), z, some)
-                return torch.cat([v.flatten(1), div], dim=1)
-
-            z = ((rows_x - self.shift) / self.scale).flatten(1)
-            state = torch.cat([z, z.new_zeros(len(z), columns)], dim=1)
-            end = chosen.solve(field, state, self.path.t_end, 0.0, rtol=rtol, atol=atol).y
-            ends.append(end[:, :size])
-            estimates.append(end[:, size:])
-        z_0, change = torch.cat(ends).double(), torch.cat(estimates).double()
-        log_normal = -0.5 * z_0.square().sum(1) - 0.5 * size * math.log(2 * math.pi)
+        z = (x - self.shift) / self.scale
+        source, error = integrate_density(
+            self._velocity, z, condition, self.path.t_end, probes, make_solver(solver), rtol, atol, mix(seed, -4)
+        )
         log_scale = self.scale.double().log().expand(self.event_shape).sum()
-        error = change.std(1) / math.sqrt(columns) if probes is not None else torch.zeros_like(log_normal)
-        return (log_normal + change.mean(1) - log_scale).to(x.dtype), error.to(x.dtype)
+        return (source - log_scale).to(x.dtype), error.to(x.dtype)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Save into a folder: weights.safetensors, model.json, the report, and the base in ``base/``.

@@ -16,7 +16,8 @@ NETWORKS: dict[str, type[MLP] | type[UNet]] = {"mlp": MLP, "unet": UNet}
 def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.Module:
     """An `MLP` for vectors, a `UNet` for square pictures (channels, size, size) whose size is a multiple of 4.
 
-    The MLP is 128 wide up to 8 dimensions, where 256 gains nothing (measured on the toy sets), and 256 above.
+    Up to 8 dimensions the MLP is 128 wide and sees waves of its coordinates; above, 256 and none. (Measured on the toy
+    sets: a width of 256 gains nothing there, and waves halve the error of the mean energy or better.)
 
     Args:
         event_shape: shape of one sample.
@@ -28,4 +29,6 @@ def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.
         sizes = {"num_classes": int(condition.max()) + 1} if discrete else {"condition_dim": condition.shape[1]}
     if len(event_shape) == 3 and event_shape[1] == event_shape[2] and event_shape[1] % 4 == 0:
         return UNet(channels=event_shape[0], size=event_shape[1], **sizes)
-    return MLP(event_shape, width=128 if math.prod(event_shape) <= 8 else 256, **sizes)
+    if math.prod(event_shape) <= 8:
+        return MLP(event_shape, width=128, frequencies=(1.0, 2.0, 4.0), **sizes)
+    return MLP(event_shape, width=256, **sizes)

@@ -21,6 +21,8 @@ class MLP(nn.Module):
         event_shape: shape of one sample; it is flattened.
         width: of the hidden layers.
         depth: number of hidden width-by-width layers.
+        frequencies: ω for which sin ωx and cos ωx of each coordinate are inputs too (Tancik et al. 2020): sharp
+            structure in few dimensions is learnt sooner.
         condition_dim: length of a vector condition, or 0.
         num_classes: number of condition labels, or 0.
 
@@ -35,6 +37,7 @@ class MLP(nn.Module):
         event_shape: Sequence[int],
         width: int = 256,
         depth: int = 4,
+        frequencies: Sequence[float] = (),
         condition_dim: int = 0,
         num_classes: int = 0,
     ) -> None:
@@ -43,11 +46,13 @@ class MLP(nn.Module):
             "event_shape": list(event_shape),
             "width": width,
             "depth": depth,
+            "frequencies": list(frequencies),
             "condition_dim": condition_dim,
             "num_classes": num_classes,
         }
         size = math.prod(event_shape)
-        self.inlet = nn.Linear(size + TIME_FEATURES, width)
+        self.frequencies = tuple(frequencies)
+        self.inlet = nn.Linear(size * (1 + 2 * len(self.frequencies)) + TIME_FEATURES, width)
         self.condition = ConditionEmbedding(width, condition_dim, num_classes) if condition_dim + num_classes else None
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.outlet = nn.Linear(width, size)
@@ -56,7 +61,9 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """x (batch, *event), t (batch,), condition (batch,) or (batch, condition_dim) -> (batch, *event)."""
-        h = self.inlet(torch.cat([x.flatten(1), time_features(t)], dim=1))
+        flat = x.flatten(1)
+        waves = [wave(frequency * flat) for frequency in self.frequencies for wave in (torch.sin, torch.cos)]
+        h = self.inlet(torch.cat([flat, *waves, time_features(t)], dim=1))
         if self.condition is not None:
             h = h + self.condition(condition)
         for layer in self.hidden:
