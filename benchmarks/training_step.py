@@ -31,7 +31,7 @@ BATCH = 512
 
 def run(out: Path, quick: bool = False) -> list[dict[str, object]]:
     """One row: milliseconds a step of both, and their ratio."""
-    steps, blocks = (20, 3) if quick else (200, 15)
+    steps, blocks = (60, 7) if quick else (200, 15)
     x = density("swissroll").sample(400_000, seed=0)
     torch.manual_seed(0)
     network = MLP((2,), width=256, depth=4)
