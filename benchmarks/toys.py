@@ -14,7 +14,8 @@ worth at least 100,000 effective points (for the swissroll, against exact draws 
 - `nfe`: evaluations a sample of the tilted flow, and of its base.
 
 Goals: with n_eff ≥ 10,000 distance ≤ 1.3 floors, bias within the allowed, KS ≤ .02; with 150 to 10,000 distance ≤ 2
-floors, KS ≤ 1.5/√n_eff; with less, none is set. Cells are kept in `toys_cells/` while the suite runs: stopped and started again, it goes on.
+floors, KS ≤ 1.5/√n_eff; with less, none is set. Cells are kept in `toys_cells/` while the suite runs: stopped and
+started again, it goes on.
 """
 
 from __future__ import annotations
