@@ -1,4 +1,4 @@
-"""The beta a flow achieved, read from its density: log q − log base = −beta·E + const, exactly, for a perfect tilt."""
+"""The beta a flow achieved, read from its density: log q − log base = −beta·E − log Z(c), for a perfect tilt."""
 
 from __future__ import annotations
 
@@ -27,11 +27,21 @@ def no_density(x: Tensor) -> str | None:
     return None
 
 
-def tilt_regression(energy: Tensor, log_ratio: Tensor, weight: Tensor) -> tuple[float, float]:
-    """Weighted least squares with intercept of log q − log base (n,) on −E (n,): (slope, R²)."""
+def tilt_regression(
+    energy: Tensor, log_ratio: Tensor, weight: Tensor, group: Tensor | None = None
+) -> tuple[float, float]:
+    """Weighted least squares of log q − log base (n,) on −E (n,): (slope, R²).
+
+    One intercept, or one for each value of group (n,) long: with conditions, log Z(c) is another for each c.
+    """
     share = weight / weight.sum()
-    u, v = -energy, log_ratio
-    u, v = u - share @ u, v - share @ v
+    group = torch.zeros(len(energy), dtype=torch.long) if group is None else group
+    mass = share.new_zeros(int(group.max()) + 1).index_add_(0, group, share)
+
+    def centred(values: Tensor) -> Tensor:
+        return values - (torch.zeros_like(mass).index_add_(0, group, share * values) / mass.clamp_min(1e-300))[group]
+
+    u, v = centred(-energy), centred(log_ratio)
     uu, vv, uv = float(share @ u.square()), float(share @ v.square()), float(share @ (u * v))
     return uv / uu, (uv * uv / (uu * vv) if vv > 0 else 0.0)
 
@@ -67,13 +77,22 @@ def achieved_beta(
     if len(index) < 10:
         return f"only {len(index)} distinct held-out points could be drawn: too few for a regression"
     energy = values[index]
-    if float(energy.max() - energy.min()) <= 1e-12 * float(energy.abs().max()):
-        return "the energy is constant over the held-out points: every beta gives the same density"
     here = index.to(x.device)
     at, c = x[here], None if condition is None else condition[index.to(condition.device)]
+    group = torch.zeros(len(index), dtype=torch.long)
+    if c is not None:
+        group = c.unique(dim=0, return_inverse=True)[1].cpu()
+        if len(index) - int(group.max()) < 10:
+            return "hardly a condition is repeated, and log Z(c) is another for each: no slope can be told from it"
+    top, low = (
+        torch.zeros(int(group.max()) + 1, dtype=energy.dtype).scatter_reduce(0, group, energy, how, include_self=False)
+        for how in ("amax", "amin")
+    )
+    if float((top - low).max()) <= 1e-12 * float(energy.abs().max()):
+        return "the energy is constant over the held-out points: every beta gives the same density"
     with torch.no_grad():
         ratio = (log_q(at, c).double() - log_base(at, c).double()).cpu()
     known = torch.isfinite(ratio)
     if int(known.sum()) < 10:
         return "log q or log base is not finite at the held-out points"
-    return tilt_regression(energy[known], ratio[known], count[known].double())
+    return tilt_regression(energy[known], ratio[known], count[known].double(), group[known])

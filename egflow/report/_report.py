@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -116,12 +117,16 @@ def report(
     trusted = effective >= NO_ERROR_BAR
     seen = compare(held, made, sample_energies)
     shape = inspect_shape(held, whole.at(train) if train is not None else held, made, sample_energies, seen, effective)
+    if per_condition:  # the data at another beta would have other weights in each condition
+        shape = replace(shape, matched=None, resembles=False, missed_at_matched=False)
     remembered = inspect_memory(whole, train, held, made, seen.distance, said)
     density = inspect_density(data, held, held_out, beta, log_q, log_base, condition, said)
     log_norm, log_norm_error = log_z(log_w, sample_weight)
     if per_condition:
         said["log_z"] = "weights are normalised within each condition: there is no single Z"
     _explain(said, effective, len(data), held, seen, shape, sample_energies, beta)
+    if per_condition:
+        said["matched_beta"] = "weights are normalised within each condition: the mean energy alone tells no beta"
     calls = _calls(values, sample_energies, said)
     forbidden = {
         "data": float(values.forbidden.double().mean()),

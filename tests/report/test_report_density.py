@@ -86,6 +86,30 @@ def test_conditions_travel_with_the_points():
     assert found.achieved_beta == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.parametrize("per_condition", [False, True])
+def test_each_condition_has_an_intercept_of_its_own(per_condition):
+    """E = x, x | c ~ N(c, 1): log Z(c) = −c beta + beta²/2, which one intercept for all would take for a slope."""
+    condition = torch.arange(5000) % 3
+    x = X + condition[:, None]
+
+    def about(shift):
+        return lambda x, c: normal(0.0)(x - c[:, None] - shift)
+
+    given = {"condition": condition, "sample_condition": condition[:900], "per_condition": per_condition}
+    found = report(x[:900] - 1, linear, 1.0, x, log_q=about(-1.0), log_base=about(0.0), **given)
+    assert found.achieved_beta == pytest.approx(1.0, abs=1e-4)
+    assert found.tilt_r2 == pytest.approx(1.0, abs=1e-6)
+    if per_condition:  # the joint's beta would be .6: var(x) is 1 + 2/3
+        assert found.matched_beta is None and "within each condition" in found.notes["matched_beta"]
+
+
+def test_conditions_that_never_repeat_have_no_slope():
+    condition = torch.linspace(0, 1, 5000)[:, None]
+    given = {"condition": condition, "sample_condition": condition[:1000]}
+    found = report(MADE, linear, 1.0, X, log_q=normal(-1.0), log_base=normal(0.0), **given)
+    assert found.achieved_beta is None and "hardly a condition is repeated" in found.notes["achieved_beta"]
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [
