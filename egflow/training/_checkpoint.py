@@ -29,19 +29,24 @@ def save_checkpoint(
     file = folder / f"step-{step:08d}.safetensors"
     metadata = {"step": str(step), "facts": json.dumps(facts)}
     write_atomic(file, lambda temporary: save_file(tensors, temporary, metadata))
-    for old in sorted(folder.glob("step-*.safetensors"))[:-2]:
+    for old in checkpoints(folder)[:-2]:
         old.unlink()
     return file
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the newest last."""
+    return sorted(folder.glob("step-*.safetensors"))
+
+
 def load_checkpoint(
     folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[int, Any] | None:
-    """Restore the newest whole checkpoint into the three; its (step, facts), or None where there is none.
+) -> tuple[int, Any, Path] | None:
+    """Restore the newest whole checkpoint into the three; its (step, facts, file), or None where there is none.
 
     A damaged newest file is passed over with a warning for the one before.
     """
-    for file in sorted(folder.glob("step-*.safetensors"), reverse=True):
+    for file in reversed(checkpoints(folder)):
         try:
             with safe_open(file, framework="pt") as stored:
                 metadata = stored.metadata()
@@ -59,7 +64,7 @@ def load_checkpoint(
             row, _, entry = key.partition(".")
             state["state"].setdefault(int(row), {})[entry] = value
         optimiser.load_state_dict(state)
-        return step, facts
+        return step, facts, file
     return None
 
 

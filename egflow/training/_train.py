@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from egflow.training._checkpoint import load_checkpoint, save_checkpoint
+from egflow.training._checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from egflow.training._draws import StepDraws, mix
 from egflow.training._interrupt import DeferredInterrupts
 from egflow.training._metrics import Metrics, ProgressLine
@@ -53,10 +53,12 @@ class _Training:
         self.average = copy.deepcopy(network).eval()
         self._averaged: list[Tensor] = list(self.average.parameters())
         self._current: list[Tensor] = list(network.parameters())
+        self._kept_buffers, self._buffers = list(self.average.buffers()), list(network.buffers())
         self._average_rule = get_ema_multi_avg_fn(decay)
         self.metrics, self.watch = Metrics(options), HeldOutLoss(problem)
         self.facts = {key: value for key, value in asdict(options).items() if key in _FACTS}
         self.facts |= {"steps": steps, "batch_size": batch_size, "seed": seed, "n": len(problem.train.x)}
+        self.facts["coupling"] = getattr(options.coupling, "__name__", str(options.coupling))
         self.folder = None if options.folder is None else options.folder / "checkpoints" / options.stage
         self.step, self.before, self.started = 0, 0.0, time.monotonic()
         self.loss_sum, self.loss_count = torch.zeros((), device=problem.train.x.device), 0
@@ -72,10 +74,15 @@ class _Training:
         found = None
         if self.options.resume and self.folder is not None:
             found = load_checkpoint(self.folder, self.network, self.average, self.optimiser)
+        elif self.folder is not None and checkpoints(self.folder):
+            raise ValueError(
+                f"{self.folder} holds checkpoints of another training: pass resume=True, or another folder"
+            )
         if found is None:
             self.metrics.start([])
             return
-        self.step, state = found
+        self.step, state, file = found
+        self.last_file = str(file)
         changed = [key for key, value in self.facts.items() if state["facts"].get(key) != value]
         if changed:
             raise ValueError(f"resume: the checkpoints in {self.folder} were made with another {', '.join(changed)}")
@@ -119,6 +126,8 @@ class _Training:
             )
         self.optimiser.step()
         self._average_rule(self._averaged, self._current, self.step)
+        for kept, now in zip(self._kept_buffers, self._buffers, strict=True):
+            kept.copy_(now)  # statistics of batch norm and the like are averages already
         self.step += 1
         self.loss_sum += loss
         self.loss_count += 1
@@ -168,7 +177,7 @@ def train(
         The averaged network, in eval mode, with the history.
 
     Raises:
-        ValueError: for steps or batch_size below 1, or a checkpoint of another training.
+        ValueError: for steps or batch_size below 1, or a folder with checkpoints of another training.
         TrainingError: if the loss is not finite; names the step and the last checkpoint.
         KeyboardInterrupt: passed on at the end of a step, after a checkpoint was saved.
     """

@@ -132,6 +132,31 @@ def test_resume_of_another_training_is_refused(tmp_path: Path) -> None:
         train(network(), problem(), steps=12, batch_size=16, seed=1, options=replace(options, resume=True))
 
 
+def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
+    """Its checkpoints of later steps would be taken for the newest, and the new ones be deleted as old."""
+    options = replace(QUIET, folder=tmp_path)
+    train(network(), problem(), steps=12, batch_size=16, seed=0, options=options)
+    with pytest.raises(ValueError, match="pass resume=True, or another folder"):
+        train(network(), problem(), steps=5, batch_size=16, seed=1, options=options)
+    train(network(), problem(), steps=5, batch_size=16, seed=1, options=replace(options, stage="tilt"))
+
+
+def test_buffers_of_the_network_reach_the_result() -> None:
+    net = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = net
+
+        def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+            return self.body(x)
+
+    made = train(Net(), problem(), steps=20, batch_size=16, seed=0, options=QUIET).network
+    assert int(made.state_dict()["body.0.num_batches_tracked"]) == 20
+    assert torch.equal(made.state_dict()["body.0.running_mean"], net.state_dict()["0.running_mean"])
+
+
 def test_accumulation_is_the_same_training() -> None:
     runs = [
         train(
