@@ -1,6 +1,7 @@
 """The loop: draws, resume bit by bit, interrupts, what is refused."""
 
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,12 +73,16 @@ def test_mix_spreads() -> None:
     assert len({mix(a, b) for a in range(50) for b in range(-50, 50)}) == 5_000
 
 
-class Stop(Exception):
-    pass
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Python's own handler, for a shell starts background jobs with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("stop_at", [4, 10, 23])
-def test_resume_is_bit_identical(tmp_path: Path, stop_at: int) -> None:
+def test_resume_is_bit_identical(tmp_path: Path, stop_at: int, sigint: None) -> None:
     """An interrupt lands at the end of its step; what follows the resume is what would have followed."""
 
     def run(folder: Path, stop: int | None, resume: bool) -> Tensor:
@@ -225,7 +230,6 @@ def test_bad_counts(name: str, value: object) -> None:
 
 
 def test_tensorboard_writes_events(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     options = replace(QUIET, folder=tmp_path, tensorboard=True)
     train(network(), problem(), steps=10, batch_size=8, seed=0, options=options)
     assert any((tmp_path / "tensorboard").iterdir())
