@@ -30,14 +30,14 @@ def check_data(x: Any, name: str = "x") -> Tensor:
         raise ValueError(
             f"{name} must be finite: {int(bad.sum())} samples hold NaN or inf, the first is {name}[{first}]"
         )
-    return x
+    return x.detach()
 
 
 def check_condition(condition: Any, n: int) -> Tensor | None:
     """Conditions as (N,) long labels ≥ 0 or (N, k) finite floats. Raises ValueError otherwise."""
     if condition is None:
         return None
-    condition = torch.as_tensor(condition)
+    condition = torch.as_tensor(condition).detach()
     if len(condition.shape) == 0 or len(condition) != n:
         got = tuple(condition.shape)
         raise ValueError(f"condition must have one row a sample: {n} samples, condition of shape {got}")

@@ -149,22 +149,26 @@ def tilt_flow(
         assert base is not None
         if base.condition_shape is not None:
             raise ValueError("data=None cannot draw from a base with conditions: pass data= and condition=")
+        if sample_weight is not None:
+            raise ValueError("sample_weight are weights of data=, which is None here: draws of the base are equal")
         x = base.sample(_N_FROM_BASE, seed=mix(seed, 7)).cpu()
     else:
         x = check_data(data, "data")
     if base is not None and tuple(x.shape[1:]) != base.event_shape:
         raise ValueError(f"data must have the base's event shape {base.event_shape}, got {tuple(x.shape[1:])}")
     condition = check_condition(condition, len(x))
-    if base is not None and (condition is None) != (base.condition_shape is None):
-        raise ValueError("condition must be given exactly where the base was trained with one")
-
-    values = evaluate(model, x, condition, cache=cache) if energies is None else energies
+    if base is not None:
+        _check_base(base, condition)
+    if per_condition and condition is None:
+        raise ValueError("per_condition=True needs condition=")
+    _check_beta(beta, target_ess)  # before the energies, which may be dear
     weight = None if sample_weight is None else check_sample_weight(sample_weight, len(x))
-    beta = _beta(beta, values, target_ess, weight)
+    values = evaluate(model, x, condition, cache=cache) if energies is None else energies
+    if isinstance(beta, str):
+        beta = solve_beta(values, _AUTO_ESS if target_ess is None else target_ess, weight)
     log_w = log_weights(values, beta, weight)
     if per_condition:
-        if condition is None:
-            raise ValueError("per_condition=True needs condition=")
+        assert condition is not None
         log_w = per_condition_weights(log_w, condition, weight)
     log_s = log_weights(values, 0.0, weight)
 
@@ -173,7 +177,8 @@ def tilt_flow(
         path = "vp" if method == "ced" else None
         flow = new_flow(x, condition, network=network, path=path, device=place, seed=seed)
     else:
-        base = base.to(place)
+        if base.device != place:
+            base = copy.deepcopy(base).to(place)  # the caller's own stays where it is
         flow = Flow(
             copy.deepcopy(base.network),
             base.event_shape,
@@ -208,11 +213,26 @@ def tilt_flow(
     return flow
 
 
-def _beta(beta: float | str, values: EnergyValues, target_ess: float | None, weight: Tensor | None) -> float:
-    if isinstance(beta, str):
-        if beta != "auto":
-            raise ValueError(f"beta must be a number or 'auto', got {beta!r}")
-        return solve_beta(values, _AUTO_ESS if target_ess is None else target_ess, weight)
-    if target_ess is not None:
-        raise ValueError("target_ess solves for beta: pass beta='auto' with it, or leave it out")
-    return check_beta(beta)
+def _check_base(base: Flow, condition: Tensor | None) -> None:
+    """Whether the base can be trained on, and takes the data's conditions."""
+    if not isinstance(base.network, torch.nn.Module):
+        raise ValueError(f"base must have an nn.Module as network to train, got {type(base.network).__name__}")
+    if (condition is None) != (base.condition_shape is None):
+        raise ValueError("condition must be given exactly where the base was trained with one")
+    if condition is None:
+        return
+    shape = base.condition_shape
+    wanted = f"labels below {base.num_classes}" if base.num_classes is not None else f"floats of shape (N, *{shape})"
+    if condition.is_floating_point() != (base.num_classes is None) or tuple(condition.shape[1:]) != shape:
+        raise ValueError(f"condition must hold {wanted}, as the base's, got {condition.dtype} {tuple(condition.shape)}")
+    if base.num_classes is not None and int(condition.max()) >= base.num_classes:
+        raise ValueError(f"condition must hold {wanted}, as the base's, got the label {int(condition.max())}")
+
+
+def _check_beta(beta: float | str, target_ess: float | None) -> None:
+    if not isinstance(beta, str):
+        check_beta(beta)
+        if target_ess is not None:
+            raise ValueError("target_ess solves for beta: pass beta='auto' with it, or leave it out")
+    elif beta != "auto":
+        raise ValueError(f"beta must be a number or 'auto', got {beta!r}")

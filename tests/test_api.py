@@ -181,6 +181,7 @@ def first(x: Tensor) -> Tensor:
         (first, {"per_condition": True}, "needs condition"),
         (first, {"condition": torch.zeros(50).long()}, "where the base was trained"),
         (first, {"data": X[:, :1]}, "event shape"),
+        (first, {"data": None, "sample_weight": torch.ones(20_000)}, "weights of data="),
         (first, {"steps": 0}, "steps must be"),
         (lambda x: x[:, :1], {}, r"\(50, 1\)"),
         (lambda x: x[:, 0].long(), {}, "float"),
@@ -196,6 +197,40 @@ def test_tilt_refuses(energy: Callable[[Tensor], Tensor], kwargs: dict[str, Any]
     given: dict[str, Any] = {"beta": 1.0, "data": X, "steps": 1, "options": QUIET} | kwargs
     with pytest.raises(ValueError, match=word):
         egflow.tilt(small, energy, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "word"),
+    [
+        (torch.arange(50) % 3, torch.arange(50) % 4, "labels below 3, .* label 3"),
+        (torch.arange(50) % 3, torch.zeros(50, 2), "labels below 3"),
+        (torch.zeros(50, 3), torch.zeros(50, 2), r"floats of shape \(N, \*\(3,\)\)"),
+        (torch.zeros(50, 3), torch.arange(50) % 3, "floats of shape"),
+    ],
+)
+def test_conditions_that_the_base_does_not_know_are_refused(given: Tensor, asked: Tensor, word: str) -> None:
+    small = egflow.fit(X, given, steps=1, options=QUIET)
+    with pytest.raises(ValueError, match=word):
+        egflow.tilt(small, first, 1.0, data=X, condition=asked, steps=1, options=QUIET)
+
+
+def test_a_wrong_beta_is_refused_before_any_energy_is_run() -> None:
+    small, calls = egflow.fit(X, steps=1, options=QUIET), 0
+
+    def counted(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return x[:, 0]
+
+    with pytest.raises(ValueError, match="beta must be finite"):
+        egflow.tilt(small, counted, math.nan, data=X, steps=1, options=QUIET)
+    assert calls == 0
+
+
+def test_data_that_ask_for_gradients_are_taken_as_data() -> None:
+    x = X.clone().requires_grad_()
+    guided = egflow.tilt(egflow.fit(x, steps=2, options=QUIET), first, 1.0, data=x, steps=2, options=QUIET)
+    assert guided.report is not None and x.grad is None
 
 
 def test_negative_beta_is_said() -> None:
