@@ -7,8 +7,8 @@ beta 20 one outlier carries most of the swissroll's weight; the row with data se
 
 - `n_eff`: of the training data: what the tilt could learn from.
 - `distance / floor`: sliced W2 over that of two halves of the reference, as in `report.json` (n of 10,000 at most).
-  `/ expected`: over what a perfect generator shows on average. Where weights differ between modes but not within them,
-  n_eff understates the reference, and a perfect generator shows more than 1.3 floors.
+  `a perfect one`: what exact draws of the target show on average, in floors, by a bootstrap of the reference. It is
+  above 1 where weights differ between modes but not within them: n_eff then understates the reference.
 - `energy bias`: generated − target mean of E, in units of the base's standard deviation of E; `allowed` is 3 standard
   errors (of the reference, the samples, and the training data's own n_eff) + .01.
 - `KS`: Kolmogorov–Smirnov distance of the energies.
@@ -106,7 +106,7 @@ def judge(name: str, guided: Flow, base: Flow, energy: EnergyModel, beta: float,
         "beta": beta,
         "n_eff": round(own.n_eff),
         "distance / floor": round(ratio, 2),
-        "/ expected": round(distance["value"] / distance["expected"], 2),
+        "a perfect one": round(distance["expected"] / distance["floor"], 2),
         "energy bias": round(bias, 4),
         "allowed": round(3 * error + 0.01, 4),
         "KS": round(made.energy_ks, 4),
