@@ -106,6 +106,7 @@ def account(
         nfe=float(solution.nfe.double().mean()),
         seconds=seconds,
         device=str(flow.device),
+        threads=torch.get_num_threads(),
         notes=notes,
         **facts,
     )

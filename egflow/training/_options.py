@@ -46,6 +46,8 @@ class TrainingOptions:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        if self.folder is not None:  # text is as good
+            object.__setattr__(self, "folder", Path(self.folder))
         for name in ("learning_rate", "clip"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
