@@ -10,7 +10,7 @@ from egflow.cli._compose import Arguments, Settings, flatten
 from egflow.cli._folder import load_settings
 
 FREE_KEYS = frozenset({
-    "resume", "run_dir", "device", "cache", "trainer.progress", "trainer.checkpoint_every",
+    "resume", "run_dir", "device", "cache", "trainer.progress", "trainer.checkpoint_every", "trainer.tensorboard",
     "workers.count", "workers.time_limit",
 })  # fmt: skip
 """Keys that do not change what a run computes, so that they may differ when it is gone on with."""

@@ -91,9 +91,12 @@ CHECKS: dict[str, dict[str, Check]] = {
         "trainer.ema": _number(0.0, 1.0, "a number in [0, 1)", closed=True),
         "trainer.clip": _POSITIVE,
         "trainer.autocast": _flag,
+        "trainer.coupling": _one_of("independent", "ot"),
+        "trainer.accumulate": _whole(1),
         "trainer.checkpoint_every": _whole(1),
         "trainer.log_every": _whole(1),
         "trainer.progress": _one_of("auto", "plain", "quiet"),
+        "trainer.tensorboard": _flag,
         "workers.count": _whole(0),
         "workers.time_limit": _optional(_POSITIVE),
         "workers.on_failure": _optional(_one_of("raise", "forbid")),
@@ -135,6 +138,8 @@ def check(command: str, settings: Settings) -> None:
         expected = rule(flat[key])
         if expected is not None:
             raise ValueError(f"{key}={show(flat[key])}: expected {expected}")
+    if flat.get("trainer.coupling") == "ot" and flat["weights"] != "resample":
+        raise ValueError(f"trainer.coupling=ot needs equally weighted draws: weights=resample, got {flat['weights']}")
     if flat.get("energy") is not None and flat.get("score") is not None:
         raise ValueError("energy= and score= are both given: give one (a score is an energy's negative, high is good)")
 

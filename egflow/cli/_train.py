@@ -58,6 +58,9 @@ def train(settings: Settings, arguments: Arguments) -> int:
     except (RuntimeError, OSError, SafetensorError) as error:
         _keep_or_abandon(folder, "not finished; ")
         raise RunFailed(one_line(error)) from error
+    except Exception:  # a missing extra, or a mistake of ours
+        _keep_or_abandon(folder, "not finished; ")
+        raise
     return 0
 
 

@@ -165,6 +165,26 @@ def test_own_energy_auto_beta_and_a_base(finished: tuple[Path, str], command: In
     assert code == 0 and report["ess_fraction"] == pytest.approx(0.5, abs=1e-4)
     with open(tmp_path / "own" / "metrics.csv", newline="") as stream:
         assert {row["stage"] for row in csv.DictReader(stream)} == {"tilt"}
+    # what beta was solved for stays, whatever energy it is held against
+    assert command("evaluate", "run=own", "out=again", "n=400", "energy=rings")[0] == 0
+    assert json.loads((tmp_path / "again" / "report.json").read_text())["beta"] == report["beta"]
+
+
+def test_the_trainers_options(command: InProcess, tmp_path: Path) -> None:
+    trainer = ["trainer.coupling=ot", "trainer.accumulate=3", "trainer.tensorboard=true", "trainer.progress=quiet"]
+    assert command("train", *SMALL.split(), *trainer, "run_dir=own")[0] == 0
+    assert any((tmp_path / "own" / "tensorboard").iterdir())
+
+
+def test_a_mistake_of_ours_leaves_no_half_written_run(
+    command: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ModuleNotFoundError("an extra is missing")
+
+    monkeypatch.setattr("egflow.cli._train.fit", broken)
+    code, stderr = command("train", *SMALL.split(), "run_dir=own")
+    assert code == 2 and "an extra is missing" in stderr and not (tmp_path / "own").exists()
 
 
 def test_a_sweep_with_joblib_in_which_one_job_fails(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ WRONG = {
     "beta sweep": (["beta=1,2"], "--multirun"),
     "target_ess": (["beta=auto", "target_ess=2"], "target_ess=2"),
     "steps": (["trainer.steps=0"], "trainer.steps=0"),
+    "coupling": (["trainer.coupling=best"], "trainer.coupling=best: expected independent or ot"),
+    "coupling and weights": (["trainer.coupling=ot", "weights=global"], "weights=resample"),
     "steps fraction": (["trainer.steps=1.5"], "trainer.steps=1.5"),
     "n": (["n=0"], "n=0"),
     "seed": (["seed=-1"], "seed=-1"),
