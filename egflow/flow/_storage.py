@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from egflow._files import write_text
+from egflow._files import write_atomic, write_text
 from egflow.network import NETWORKS
 from egflow.path import PATHS
 from egflow.solver import Tuned
@@ -43,8 +43,13 @@ def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
         if target.exists():
             old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
             os.rename(target, old / "model")
-            os.rename(fresh, target)
-            shutil.rmtree(old)
+            try:
+                os.rename(fresh, target)
+            except BaseException:
+                os.rename(old / "model", target)
+                old.rmdir()
+                raise
+            shutil.rmtree(old, ignore_errors=True)
         else:
             os.rename(fresh, target)
     except BaseException:
@@ -59,7 +64,7 @@ def _write(flow: Flow, folder: Path) -> None:
     tensors |= {"shift": flow.shift, "scale": flow.scale}
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
     weights = folder / "weights.safetensors"
-    save_file(tensors, weights)
+    write_atomic(weights, lambda temporary: save_file(tensors, temporary))
     model: dict[str, Any] = {
         "schema": SCHEMA,
         "network": {"name": name, "config": flow.network.config if name else None},

@@ -1,6 +1,8 @@
 """Saving and loading: everything comes back, and what is damaged is refused."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,23 @@ def test_a_description_that_does_not_fit(tilted: Flow, tmp_path: Path, key: str,
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     with pytest.raises(ValueError):
         Flow.load(tmp_path / "model")
+
+
+def test_a_model_that_cannot_be_replaced_stays(tilted: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tilted.save(tmp_path / "model")
+    rename = os.rename
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target) == tmp_path / "model" and not Path(source).match(".model.old.*/model"):
+            raise OSError(errno.ENOSPC, "no space left")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(OSError, match="no space left"):
+        tilted.save(tmp_path / "model")
+    monkeypatch.undo()
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+    assert torch.equal(Flow.load(tmp_path / "model").sample(3, 0), tilted.sample(3, 0))
 
 
 def test_a_folder_with_something_else_is_left_alone(tilted: Flow, tmp_path: Path) -> None:
