@@ -43,7 +43,7 @@ def integrate_density(
     size = math.prod(event)
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    for start in range(0, len(z), _CHUNK):
+    for start in range(0, max(len(z), 1), _CHUNK):
         rows_z = z[start : start + _CHUNK]
         c = None if condition is None else condition[start : start + _CHUNK]
         probe = None

@@ -61,6 +61,12 @@ def test_hutchinson_is_exact_in_the_mean_and_says_its_error() -> None:
     assert abs(float(deviation.mean())) < 0.3 and 0.85 < float(deviation.std()) < 1.25
 
 
+@pytest.mark.parametrize("probes", [None, 3])
+def test_no_rows_have_no_densities(probes: int | None) -> None:
+    flow = gaussian_flow("cond_ot", MEAN, STD, (4,))
+    assert flow.log_prob(torch.zeros(0, 4), probes=probes).shape == (0,)
+
+
 def test_divergence_of_a_linear_field() -> None:
     matrix = torch.tensor([[1.0, 2.0], [3.0, -5.0]])
     value, exact = divergence(lambda x: x @ matrix.T, torch.randn(7, 2))
