@@ -39,11 +39,13 @@ def integrate_density(
     Returns:
         (n,) float64 log-densities, and their standard errors over the probes (0 where exact).
     """
+    if len(z) == 0:
+        return z.new_zeros(0, dtype=torch.float64), z.new_zeros(0, dtype=torch.float64)
     event, columns = z.shape[1:], 1 if probes is None else probes
     size = math.prod(event)
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    for start in range(0, max(len(z), 1), _CHUNK):
+    for start in range(0, len(z), _CHUNK):
         rows_z = z[start : start + _CHUNK]
         c = None if condition is None else condition[start : start + _CHUNK]
         probe = None
