@@ -4,6 +4,8 @@
 loss is minimised for, before any network is trained. `error` is its difference from the exact weighted mean
 of the same data, with the standard error of the mean over batches. `trained` is the mean e of 20,000
 samples of a network trained from scratch for 5,000 steps with those weights.
+
+The data are those of seed 7, the first whose n_eff at this beta is 150 or more: with fewer, one outlier is the target.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ BETA = 20.0
 
 def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
     """Yield a row for each form of the weights and batch size."""
-    x, energy = density("swissroll").sample(400_000, seed=0), ClassicEnergy("swissroll")
+    x, energy = density("swissroll").sample(400_000, seed=7), ClassicEnergy("swissroll")
     e = -evaluate(energy, x).values
     log_w = log_weights(evaluate(energy, x), BETA)
     exact = float(normalise(log_w) @ e)
