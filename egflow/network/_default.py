@@ -31,4 +31,4 @@ def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.
         return UNet(channels=event_shape[0], size=event_shape[1], **sizes)
     if math.prod(event_shape) <= 8:
         return MLP(event_shape, width=128, frequencies=(1.0, 2.0, 4.0), **sizes)
-    return MLP(event_shape, width=256, **sizes)
+    return MLP(event_shape, width=256, frequencies=(), **sizes)

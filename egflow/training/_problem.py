@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from egflow.coupling import Coupling
+from egflow.coupling import Coupling, independent
 from egflow.objective import Objective
 from egflow.path import Path, PathSample, Prediction
 from egflow.training._draws import StepDraws
@@ -65,7 +65,8 @@ class Problem:
         index, weight = population.batches(draws.u)
         x_1 = population.x[index]
         x_0 = draws.x_0.to(x_1)
-        x_0 = x_0[self.coupling(x_0, x_1)]
+        if self.coupling is not independent:  # whose pairs are the rows as they stand
+            x_0 = x_0[self.coupling(x_0, x_1)]
         point = self.path.sample(x_0, x_1, (draws.t * self.path.t_end).to(x_1))
         condition = None if population.condition is None else population.condition[index]
         return Batch(point, condition, None if weight is None else weight.to(x_1))
