@@ -8,9 +8,16 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from egflow.network._mlp import MLP
+from egflow.network._recurrent import Recurrent
+from egflow.network._transformer import Transformer
 from egflow.network._unet import UNet
 
-NETWORKS: dict[str, type[MLP] | type[UNet]] = {"mlp": MLP, "unet": UNet}
+NETWORKS: dict[str, type[MLP] | type[Recurrent] | type[Transformer] | type[UNet]] = {
+    "mlp": MLP,
+    "recurrent": Recurrent,
+    "transformer": Transformer,
+    "unet": UNet,
+}
 
 
 def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.Module:
