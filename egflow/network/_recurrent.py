@@ -144,7 +144,8 @@ class Recurrent(nn.Module):
     def _initial(self, context: Tensor) -> Tensor:
         """(batch, width) -> (depth, batch, width), within the range of hidden states."""
         assert self.initial is not None
-        return torch.tanh(self.initial(context)).unflatten(1, (self.depth, self.width)).transpose(0, 1).contiguous()
+        hidden = torch.tanh(self.initial(context).to(self.head.weight.dtype))
+        return hidden.unflatten(1, (self.depth, self.width)).transpose(0, 1).contiguous()
 
     def _weights(self, kind: str, layer: int) -> tuple[Tensor, Tensor]:
         return getattr(self.layers, f"weight_{kind}_l{layer}"), getattr(self.layers, f"bias_{kind}_l{layer}")
@@ -155,4 +156,4 @@ def _update(gates: Tensor, recurrent: Tensor, before: Tensor) -> Tensor:
     reset_i, update_i, new_i = gates.chunk(3, 1)
     reset_h, update_h, new_h = recurrent.chunk(3, 1)
     new = torch.addcmul(new_i, torch.sigmoid(reset_i + reset_h), new_h).tanh_()
-    return torch.lerp(new, before, torch.sigmoid(update_i + update_h))
+    return new + torch.sigmoid(update_i + update_h) * (before - new)  # in bfloat16 too, h stays as precise as before
