@@ -158,8 +158,9 @@ def test_both_forms_of_attention_are_the_softmax_of_products(look_back: bool) ->
     exact = scores.softmax(-1) @ v
     torch.testing.assert_close(attend(q, k, v, look_back), exact, rtol=1e-5, atol=1e-5)
     # bfloat16 keeps 8 bits: inputs, scores, weights and output are each rounded at 2^-9 relative
-    half = attend(*(x.bfloat16() for x in (q, k, v)), look_back).float()
-    torch.testing.assert_close(half, exact, rtol=0.03, atol=0.03)
+    for training in (True, False):
+        half = attend(*(x.bfloat16().requires_grad_(training) for x in (q, k, v)), look_back).float()
+        torch.testing.assert_close(half, exact, rtol=0.03, atol=0.03)
 
 
 @pytest.mark.parametrize("make", ALL)
