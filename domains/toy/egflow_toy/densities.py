@@ -15,6 +15,14 @@ from difflib import get_close_matches
 import torch
 from torch import Generator, Tensor
 
+from egflow_toy._log_density import (
+    checkerboard_log_prob,
+    moons_log_prob,
+    rings_log_prob,
+    spirals_log_prob,
+    swissroll_log_prob,
+)
+
 Draw = Callable[[int, Generator], Tensor]
 
 _DIAGONAL = 1 / math.sqrt(2)
@@ -33,6 +41,7 @@ MIXTURE_CENTRES = (4 / 1.414) * torch.tensor(
 """(8, 2) centres of 8gaussians, in the order that its energy counts them."""
 MIXTURE_STD = 0.5 / 1.414
 RING_RADII = (0.75, 1.5, 2.25, 3.0)
+RING_STD = 0.08
 GAUSSIAN_MEAN = torch.tensor([1.0, -0.5])
 GAUSSIAN_COVARIANCE = torch.tensor([[1.0, 0.6], [0.6, 1.5]])
 
@@ -44,7 +53,8 @@ class Density:
     Attributes:
         name: what ``data=`` says.
         draw: (n, generator) -> (n, 2) points.
-        log_prob: (batch, 2) -> (batch,) natural log of the density, or None where it has no closed form.
+        log_prob: (batch, 2) -> (batch,) natural log of the density, exact or by quadrature to float64's precision; None
+            for the pinwheel, whose twist has no inverse.
     """
 
     name: str
@@ -101,7 +111,7 @@ def _rings(n: int, generator: Generator) -> Tensor:
     radius = torch.tensor(RING_RADII)[torch.randint(4, (n,), generator=generator)]
     angle = 2 * math.pi * _uniform(n, generator)
     circle = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1)
-    return circle + 0.08 * _normal(n, generator)
+    return circle + RING_STD * _normal(n, generator)
 
 
 def _moons(n: int, generator: Generator) -> Tensor:
@@ -151,11 +161,11 @@ DENSITIES: dict[str, Density] = {
     known.name: known
     for known in (
         Density("8gaussians", _mixture, mixture_log_prob),
-        Density("swissroll", _swissroll),
-        Density("rings", _rings),
-        Density("moons", _moons),
-        Density("2spirals", _spirals),
-        Density("checkerboard", _checkerboard),
+        Density("swissroll", _swissroll, swissroll_log_prob),
+        Density("rings", _rings, lambda x: rings_log_prob(x, RING_RADII, RING_STD)),
+        Density("moons", _moons, moons_log_prob),
+        Density("2spirals", _spirals, spirals_log_prob),
+        Density("checkerboard", _checkerboard, checkerboard_log_prob),
         Density("pinwheel", _pinwheel),
         Density("gaussian", _gaussian, gaussian_log_prob),
     )
