@@ -1,0 +1,311 @@
+"""The flow of tokens: a network that tells what is hidden on a discrete path, sampled and asked for likelihoods."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from egflow._token_inputs import check_fixed, check_tokens, check_vocabulary
+from egflow.flow._flow import Flow
+from egflow.flow._token_density import told_in_random_orders, told_left_to_right
+from egflow.flow._token_model import NetworkModel
+from egflow.path import TokenPath, make_token_path
+from egflow.solver import Solver, TokenSolution, TokenSolver, make_token_solver
+from egflow.training import check_count, mix
+
+if TYPE_CHECKING:
+    from egflow.energy import EnergyModel
+
+_CHUNK = 2**21  # numbers a network may give at once, so that memory does not grow with n
+_ORDERS = 8
+_TIMES = 4  # how many times over a correction draws
+
+
+class TokenFlow(Flow):
+    """A generator of tokens (batch, length), with a likelihood where its path has one.
+
+    Args:
+        network: ``forward(x_t, t, condition)``: x_t (batch, length) long ids inside, see `egflow.path.Vocabulary`, to
+            logits (batch, length, outputs). On the sequential path logits at position i are for the token after input
+            i, and ``start``, ``step`` and ``select`` sample with a cached state, see `egflow.network.Recurrent`.
+        length: of a row.
+        vocab_size: tokens are 0 … vocab_size − 1.
+        pad_id: the id of padding at the end of shorter rows, inside or outside the vocabulary; None: all are full.
+        path: "sequential" (None), "masked" or "uniform".
+
+    Attributes:
+        vocabulary: the ids of tokens inside.
+        The others are those of `Flow`.
+
+    Example:
+        >>> from egflow.network import Recurrent
+        >>> flow = TokenFlow(Recurrent(inputs=5, outputs=4, length=6, width=8), 6, vocab_size=3, pad_id=-1)
+        >>> flow.log_prob(flow.sample(2)).shape
+        torch.Size([2])
+    """
+
+    path: Any  # a TokenPath; the methods of `Flow` that need a velocity are refused below
+
+    def __init__(
+        self,
+        network: nn.Module,
+        length: int,
+        *,
+        vocab_size: int,
+        pad_id: int | None = None,
+        path: str | TokenPath | None = None,
+    ) -> None:
+        super().__init__(network, (check_count("length", length),))
+        self.vocabulary = check_vocabulary(vocab_size, pad_id)
+        self.path = make_token_path(path)
+        self.prediction = "x_1"
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens are 0 … vocab_size − 1."""
+        return self.vocabulary.size
+
+    @property
+    def pad_id(self) -> int | None:
+        """The id of padding, or None."""
+        return self.vocabulary.pad_id
+
+    @property
+    def length(self) -> int:
+        """Positions of a row."""
+        return self.event_shape[0]
+
+    def at(self, beta: float | Sequence[float] | None) -> TokenFlow:
+        """See `Flow.at`."""
+        fixed = super().at(beta)
+        assert isinstance(fixed, TokenFlow)
+        return fixed
+
+    def sample(
+        self,
+        n: int,
+        condition: Tensor | int | None = None,
+        *,
+        beta: float | Sequence[float] | None = None,
+        solver: str | Solver | TokenSolver | None = None,
+        correct: bool | None = None,
+        energy: EnergyModel | list[EnergyModel] | None = None,
+        fixed: Tensor | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> Tensor:
+        """n samples.
+
+        Args:
+            n: how many.
+            condition, beta: as in `Flow.sample`.
+            solver: "ancestral" (sequential, the only one there; masked), "ctmc" (masked and uniform, their default),
+                "entropy" (masked), or an object such as ``CTMC(steps=16)``.
+            correct: draw four times as many and resample by base · exp(−beta·E) / q, see `egflow.correct`; None: so it
+                is done on the sequential path where base and energy are at hand, rows share one condition and one
+                prefix, and the solver is exact.
+            energy: for the correction where the flow was loaded; else that of the last tilt.
+            fixed: (length,) or (n, length) long: tokens that are given, −1 where a position is free. Anything on the
+                masked path (infilling), a prefix on the sequential one.
+            rtol, atol: of no use here.
+            seed: fixes the samples.
+
+        Returns:
+            (n, length) long, padded with ``pad_id``, on the flow's device.
+
+        Raises:
+            ValueError: for a bad n, condition, beta, solver or fixed, or a correction that cannot be had.
+        """
+        flow = self.at(beta)
+        if correct is None:
+            correct = flow._corrects(condition, solver, energy, fixed)
+        if not correct:
+            return flow.solve(n, condition, solver=solver, fixed=fixed, seed=seed).y
+        from egflow._correct import correct as correct_samples
+
+        flow._check_correction(solver, energy, fixed)
+        many = flow._check_condition(condition, check_count("n", n))
+        repeated = None if many is None else many.repeat_interleave(_TIMES, 0)
+        samples = flow.solve(_TIMES * n, repeated, solver=solver, fixed=fixed, seed=seed).y
+        given: Any = flow.energy if energy is None else energy
+        assert flow.base is not None and flow.beta is not None
+        return correct_samples(samples, flow, flow.base, given, flow.beta, condition=repeated, n=n, seed=seed)
+
+    def solve(
+        self,
+        n: int,
+        condition: Tensor | int | None = None,
+        *,
+        beta: float | Sequence[float] | None = None,
+        solver: str | Solver | TokenSolver | None = None,
+        fixed: Tensor | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> TokenSolution:
+        """As `sample`, never corrected, with evaluations, and whether the samples are exact for a perfect network."""
+        flow = self.at(beta)
+        condition = flow._check_condition(condition, check_count("n", n))
+        words, chosen = flow.vocabulary, make_token_solver(solver, flow.path)
+        x = torch.full((n, flow.length), words.own)
+        if fixed is not None:
+            x = check_fixed(fixed, n, flow.length, words, flow.path.name)
+        generator = torch.Generator().manual_seed(mix(seed, -2))
+        parts: list[TokenSolution] = []
+        with torch.no_grad():
+            for rows in torch.arange(n).split(flow._rows):
+                model = flow._model(None if condition is None else condition[rows.to(flow.device)])
+                parts.append(chosen.solve_tokens(model, x[rows].to(flow.device), generator))
+        y, nfe, rejected = (torch.cat([getattr(part, name) for part in parts]) for name in ("y", "nfe", "rejected"))
+        return TokenSolution(words.decode(y), nfe, rejected, parts[0].exact, parts[0].word)
+
+    def sample_with_log_prob(
+        self,
+        n: int,
+        condition: Tensor | int | None = None,
+        *,
+        beta: float | Sequence[float] | None = None,
+        probes: int | None = None,
+        solver: str | Solver | TokenSolver | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """n samples (n, length) and their log-probabilities (n,) float64; see `sample` and `log_prob`."""
+        flow = self.at(beta)
+        flow._check_likelihood()
+        x = flow.solve(n, condition, solver=solver, seed=seed).y
+        return x, flow.log_prob(x, condition, probes=probes, seed=seed)
+
+    def log_prob(
+        self,
+        x: Tensor,
+        condition: Tensor | int | None = None,
+        *,
+        beta: float | Sequence[float] | None = None,
+        probes: int | None = None,
+        solver: str | Solver | TokenSolver | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> Tensor:
+        """Natural log-probability of x: exact on the sequential path, an estimate on the masked one.
+
+        Args:
+            x: (batch, length) long.
+            condition, beta: as in `sample`.
+            probes: masked: random orders the chain rule is taken in, 8 if None; a lower bound in the mean.
+            solver, rtol, atol: of no use here.
+            seed: of the orders.
+
+        Returns:
+            (batch,) float64.
+
+        Raises:
+            ValueError: for tokens that are none, or on the uniform path, which has no likelihood.
+        """
+        return self.log_prob_with_error(x, condition, beta=beta, probes=probes, seed=seed)[0]
+
+    def log_prob_with_error(
+        self,
+        x: Tensor,
+        condition: Tensor | int | None = None,
+        *,
+        beta: float | Sequence[float] | None = None,
+        probes: int | None = None,
+        solver: str | Solver | TokenSolver | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """As `log_prob`, with the standard error over the orders (0 where exact, NaN for one order)."""
+        flow = self.at(beta)
+        flow._check_likelihood()
+        z = flow._check_x(x)
+        condition = flow._check_condition(condition, len(z))
+        orders = _ORDERS if probes is None else check_count("probes", probes)
+        generator = torch.Generator().manual_seed(mix(seed, -4))
+        parts = [(torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))]
+        with torch.no_grad():
+            for rows in torch.arange(len(z), device=flow.device).split(flow._rows):
+                model = flow._model(None if condition is None else condition[rows])
+                if flow.path.likelihood == "exact":
+                    exact = told_left_to_right(model, z[rows])
+                    parts.append((exact, torch.zeros_like(exact)))
+                else:
+                    parts.append(told_in_random_orders(model, z[rows], orders, generator))
+        log_p, error = zip(*parts, strict=True)
+        return torch.cat([part.to(flow.device) for part in log_p]), torch.cat([part.to(flow.device) for part in error])
+
+    def velocity(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused: tokens do not move."""
+        raise ValueError("a flow of tokens has no velocity: it jumps; sample, solve and log_prob are what it has")
+
+    def integrate(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused: tokens do not move."""
+        raise ValueError("a flow of tokens is no ODE to integrate: use solve")
+
+    def tune(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused: there is no ODE to tune a solver for."""
+        raise ValueError("a flow of tokens is no ODE to tune a solver for: use solver='ctmc:16' for fewer evaluations")
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("Flow(", "TokenFlow(", 1)
+
+    def _model(self, condition: Tensor | None) -> NetworkModel:
+        return NetworkModel(self.network, self.path, self.vocabulary, condition)
+
+    @property
+    def _rows(self) -> int:
+        """How many rows are computed at once."""
+        wide = max(self.vocabulary.outputs, self.length)
+        return min(8_192, max(1, _CHUNK // (self.length * wide)))
+
+    def _check_x(self, x: Tensor) -> Tensor:
+        x = check_tokens(x, self.vocabulary)
+        if x.shape[1] != self.length:
+            raise ValueError(f"x must have shape (batch, {self.length}), got {tuple(x.shape)}")
+        return self.vocabulary.encode(x).to(self.device)
+
+    def _check_likelihood(self) -> None:
+        if self.path.likelihood == "none":
+            raise ValueError(f"path {self.path.name!r} has no likelihood: use 'sequential' (exact) or 'masked'")
+
+    def _corrects(
+        self,
+        condition: Tensor | int | None,
+        solver: object,
+        energy: EnergyModel | list[EnergyModel] | None,
+        fixed: Tensor | None,
+    ) -> bool:
+        """Whether samples are corrected where nothing was said; says so where only the energy is missing."""
+        if self.path.likelihood != "exact" or self.base is None or self.beta is None:
+            return False
+        labels = None if condition is None else torch.as_tensor(condition)
+        many = labels is not None and labels.ndim > len(self.condition_shape or ()) and len(labels.unique(dim=0)) > 1
+        if many or (fixed is not None and fixed.ndim > 1) or make_token_solver(solver, self.path).inexact:
+            return False
+        if self.energy is None and energy is None:
+            warnings.warn(
+                "samples are not corrected: the energy is not at hand after loading; pass energy=, or correct=False",
+                stacklevel=3,
+            )
+            return False
+        return True
+
+    def _check_correction(
+        self, solver: object, energy: EnergyModel | list[EnergyModel] | None, fixed: Tensor | None
+    ) -> None:
+        if self.path.likelihood != "exact":
+            raise ValueError(f"correct=True needs exact likelihoods, and path {self.path.name!r} has none")
+        if self.base is None or self.beta is None or (self.energy is None and energy is None):
+            raise ValueError("correct=True needs the base and the energy at hand: tilt, or load and give energy= again")
+        if word := make_token_solver(solver, self.path).inexact:
+            raise ValueError(f"correct=True weighs samples of the flow itself, which the solver does not draw: {word}")
+        if fixed is not None and fixed.ndim > 1:
+            raise ValueError("correct=True resamples across rows: fixed must be one prefix for all, of shape (length,)")
