@@ -21,10 +21,18 @@ def divergence(field: Callable[[Tensor], Tensor], x: Tensor, probes: Tensor | No
 
     Returns:
         v (batch, *event), and the divergence (batch, 1), or (batch, k), one estimate a probe.
+
+    Raises:
+        ValueError: where the field does not say how it depends on x, so that it has no divergence to be had.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         v = field(x)
+        if not v.requires_grad:
+            raise ValueError(
+                "the velocity is not differentiable in x, so this flow has no likelihood: its network must not run "
+                "under torch.no_grad, in NumPy, or detach its input"
+            )
         flat = v.flatten(1)
         columns = []
         if probes is None:
