@@ -31,7 +31,8 @@ class Recurrent(nn.Module):
 
     Causal by nature: the logits at position i are for the token after input i, and see inputs 0 … i only. Condition
     and beta set the first hidden state and are inputs at every position, so that none is forgotten late in a sequence.
-    Time is not an input. The logits start at zero.
+    Time is not an input. The head does not start at zero: with no gradient below it at first, two layers stay at the
+    letters' frequencies for hundreds of steps (measured on SMILES).
 
     Args:
         inputs: number of token ids that may come in: 0 … inputs − 1.
@@ -86,7 +87,7 @@ class Recurrent(nn.Module):
         self.initial = nn.Linear(width, depth * width, bias=False) if condition_dim + num_classes + beta_dim else None
         self.layers = nn.GRU(width, width, depth, batch_first=True)
         self.head = nn.Linear(width, outputs)
-        nn.init.zeros_(self.head.weight)
+        nn.init.normal_(self.head.weight, std=width**-0.5)
         nn.init.zeros_(self.head.bias)
 
     def forward(

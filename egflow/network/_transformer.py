@@ -34,7 +34,7 @@ class Transformer(nn.Module):
 
     Each position also has a learnt vector of its own: sequences begin at position 0 and have one length, and rotary
     positions alone, which are relative, give the same logits everywhere where all inputs are masked. Condition, beta
-    and, if ``timed``, t are added to every position. The logits start at zero.
+    and, if ``timed``, t are added to every position.
 
     Args:
         inputs: number of token ids that may come in: 0 … inputs − 1.
@@ -99,7 +99,7 @@ class Transformer(nn.Module):
         self.context = ContextEmbedding(width, condition_dim, num_classes, beta_dim)
         self.blocks = nn.ModuleList(Block(width, heads, depth) for _ in range(depth))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, outputs)
-        nn.init.zeros_(self.head.weight)
+        nn.init.normal_(self.head.weight, std=width**-0.5)
         nn.init.zeros_(self.head.bias)
         self.register_buffer("rotation", rotation(torch.arange(length), width // heads).float(), persistent=False)
 

@@ -57,11 +57,13 @@ def walk(net: nn.Module, x: Tensor, **given: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("make", ALL)
-def test_logits_have_their_shape_and_start_at_zero(make) -> None:
-    x, t = inputs()
-    out = make()(x, t)
-    assert out.shape == (BATCH, LENGTH, OUTPUTS)
-    assert torch.equal(out, torch.zeros_like(out))
+def test_logits_have_their_shape_and_start_small(make) -> None:
+    """Of order 1, so that training starts near the uniform distribution; and one position may be given, or several."""
+    (x, t), net = inputs(), make()
+    for length in (1, 3, LENGTH):
+        out = net(x[:, :length], t)
+        assert out.shape == (BATCH, length, OUTPUTS)
+        assert 0 < out.abs().max() < 5
 
 
 @pytest.mark.parametrize("make", CAUSAL)
@@ -252,7 +254,7 @@ def test_it_learns(make) -> None:
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[0] > 1.6 and losses[-1] < 0.02  # log 5 = 1.609
+    assert losses[0] > 1.4 and losses[-1] < 0.02  # log 5 = 1.609
 
 
 @pytest.mark.parametrize(
