@@ -8,17 +8,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from egflow.rounds import Proposals, Rules, Tail, arranged, effective, lost_mode, next_beta, pool_log_w, run_rounds
-from egflow.rounds import fraction, split_parts
+from egflow.rounds import (
+    Proposals,
+    Rules,
+    Tail,
+    arranged,
+    effective,
+    fraction,
+    lost_mode,
+    next_beta,
+    pool_log_w,
+    run_rounds,
+    split_parts,
+)
 from egflow.training import TrainingError
 
 sys.path.insert(0, str(Path(__file__).parent))
-from gaussian_rounds import GaussianSteps, Normal, standard  # noqa: E402
+from gaussian_rounds import GaussianSteps, Normal, standard
 
 N = 5_000
 
 
-def go(steps: GaussianSteps, rules: Rules, tail: Tail | None = None):  # noqa: ANN201
+def go(steps: GaussianSteps, rules: Rules, tail: Tail | None = None):
     return run_rounds(steps.p, steps.draws_of_p(N), rules, steps, calls=N, tail=tail)  # type: ignore[arg-type]
 
 
