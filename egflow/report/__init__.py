@@ -3,15 +3,18 @@
 from egflow.report._distance import Halved, halved_distance
 from egflow.report._energies import matched_beta, weighted_ks, weighted_mean, weighted_w1
 from egflow.report._figures import save_figures
-from egflow.report._record import Evidence, TiltReport
+from egflow.report._range import combine
+from egflow.report._record import Beta, Evidence, TiltReport
 from egflow.report._report import report
 from egflow.report._sliced import directions, sliced_w2
 from egflow.report._split import held_out_split
 
 __all__ = [
+    "Beta",
     "Evidence",
     "Halved",
     "TiltReport",
+    "combine",
     "directions",
     "halved_distance",
     "held_out_split",

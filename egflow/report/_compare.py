@@ -59,18 +59,16 @@ class Comparison:
             "generated_stderr": self.generated[1] if self.generated else None,
         }
 
-    def block(self, trusted: bool) -> dict[str, Any]:
-        """The entries of report.json, as `against_data` has them."""
-        return {
-            "energy_mean": self.means(trusted),
-            "energy_ks": self.ks,
-            "energy_w1": self.w1,
-            "distance": self.distance.block() if self.distance else None,
-        }
+    def energies(self, trusted: bool) -> dict[str, Any]:
+        """What is said of one energy: means, KS and W1."""
+        return {"energy_mean": self.means(trusted), "energy_ks": self.ks, "energy_w1": self.w1}
 
 
-def compare(reference: Reference, samples: Tensor, made: EnergyValues) -> Comparison:
-    """Energies and distance of samples (m, dim) to a weighted reference; of forbidden ones the distance only."""
+def compare(reference: Reference, samples: Tensor | None, made: EnergyValues) -> Comparison:
+    """Energies and distance of samples (m, dim) to a weighted reference; of forbidden ones the distance only.
+
+    Without samples (None) the energies alone.
+    """
     finite = made.values[~made.forbidden]
     generated = weighted_mean(finite, torch.full_like(finite, 1 / len(finite))) if len(finite) else None
     if not reference.alive:
@@ -85,4 +83,5 @@ def compare(reference: Reference, samples: Tensor, made: EnergyValues) -> Compar
         ks = weighted_ks(values[kept], finite, share[kept])
         w1 = weighted_w1(values[kept], finite, share[kept])
         noise = ks_noise(values[kept], share[kept], len(finite))
-    return Comparison(base, target, generated, base_std, ks, w1, noise, halved_distance(reference.x, share, samples))
+    distance = None if samples is None else halved_distance(reference.x, share, samples)
+    return Comparison(base, target, generated, base_std, ks, w1, noise, distance)

@@ -48,9 +48,9 @@ class Halved:
         """The median number of generated samples in a halving."""
         return int(np.median(self.sizes))
 
-    def block(self) -> dict[str, Any]:
+    def block(self, name: str = "sliced_w2") -> dict[str, Any]:
         """The entry of report.json."""
-        return {"name": "sliced_w2", "value": self.value, "floor": self.floor, "n": self.n} | {
+        return {"name": name, "value": self.value, "floor": self.floor, "n": self.n} | {
             "expected": self.expected,
             "limit": self.limit,
         }

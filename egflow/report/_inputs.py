@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
@@ -15,7 +16,10 @@ LEAST_DATA = 20
 
 
 def check_points(x: Any, name: str, least: int = 1) -> Tensor:
-    """A float tensor (N, *event) without NaN or infinity, from a tensor or an array. Raises ValueError otherwise."""
+    """A float tensor (N, *event) without NaN or infinity, or tokens (N, length) as long. Raises ValueError otherwise.
+
+    Arrays are taken as well; tokens are whole numbers from 0, padding's id included.
+    """
     if isinstance(x, np.ndarray):
         x = torch.from_numpy(x)
     if not isinstance(x, Tensor):
@@ -23,13 +27,25 @@ def check_points(x: Any, name: str, least: int = 1) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"{name} must have shape (N, *event), got {tuple(x.shape)}; one number a sample is (N, 1)")
     if not x.is_floating_point():
-        raise ValueError(f"{name} must be floating point, got {x.dtype}; convert it with .float()")
+        return _check_tokens(x, name, least)
     if len(x) < least or x[0].numel() == 0:
         raise ValueError(f"{name} must hold at least {least} sample{'s' * (least > 1)}, got shape {tuple(x.shape)}")
     bad = ~torch.isfinite(x).flatten(1).all(1)
     if bool(bad.any()):
         raise ValueError(f"{name} holds NaN or infinity in {int(bad.sum())} of {len(x)} rows; remove or repair them")
     return x.detach()
+
+
+def _check_tokens(x: Tensor, name: str, least: int) -> Tensor:
+    if x.is_complex() or x.dtype == torch.bool or x.ndim != 2:
+        raise ValueError(
+            f"{name} must be floating point (N, *event) or tokens, long (N, length), got {x.dtype} {tuple(x.shape)}"
+        )
+    if len(x) < least or x.shape[1] == 0:
+        raise ValueError(f"{name} must hold at least {least} sequence{'s' * (least > 1)}, got shape {tuple(x.shape)}")
+    if bool((x < 0).any()):
+        raise ValueError(f"{name} holds tokens below 0 (the least is {int(x.min())}); numbers that are none: .float()")
+    return x.detach().long()
 
 
 def check_condition(condition: Any, name: str, n: int) -> Tensor | None:
@@ -45,8 +61,15 @@ def check_condition(condition: Any, name: str, n: int) -> Tensor | None:
 def check_one_beta(beta: Any) -> float:
     """Beta as a finite float. Raises ValueError otherwise."""
     if isinstance(beta, bool) or not isinstance(beta, int | float) or not math.isfinite(beta):
-        raise ValueError(f"beta must be one finite number, got {beta!r}")
+        raise ValueError(f"beta must be one finite number, got {beta!r}; of a range, report each beta and combine them")
     return float(beta)
+
+
+def check_betas(beta: Any, k: int) -> tuple[float, ...]:
+    """One finite beta for each of k energies. Raises ValueError otherwise."""
+    if isinstance(beta, str) or not isinstance(beta, Sequence) or len(beta) != k:
+        raise ValueError(f"beta must be {k} numbers, one for each energy, got {beta!r}")
+    return tuple(check_one_beta(b) for b in beta)
 
 
 def versions() -> dict[str, str]:

@@ -14,6 +14,7 @@ from egflow.report._coverage import Coverage, cells_of, coverage, nearest
 from egflow.report._density import LogProb, achieved_beta, no_density
 from egflow.report._distance import Halved, halved_distance
 from egflow.report._energies import ks_noise, matched_beta, weighted_ks
+from egflow.report._given import Given
 from egflow.report._memory import Memory, memory
 from egflow.report._verdict import NO_ERROR_BAR
 from egflow.weights import n_eff, normalise
@@ -73,16 +74,17 @@ def inspect_memory(
     held: Reference,
     made: Tensor,
     distance: Halved | None,
+    same: Tensor | None,
     said: dict[str, str],
 ) -> Remembered:
     """Distance to as many training points, by the same halvings sizes, and the side of the nearest data points."""
     if train is None:
-        reason = "the reference is fresh draws of the base: none was trained on"
+        reason = "the reference is fresh draws: none was trained on"
         said["distance_train"] = said["nearest_in_train"] = reason
         return Remembered(None, None)
     trained = torch.zeros(len(whole.x), dtype=torch.bool)
     trained[train] = True
-    near = memory(made, whole.x, trained)
+    near = memory(made, whole.x, trained, same)
     if distance is None:
         said["distance_train"] = "there is no distance to set it beside"
         return Remembered(None, near)
@@ -99,28 +101,26 @@ def inspect_memory(
 
 
 def inspect_density(
-    data: Tensor,
+    given: Given,
     held: Reference,
-    held_out: Tensor,
-    beta: float,
     log_q: LogProb | None,
     log_base: LogProb | None,
-    condition: Tensor | None,
     said: dict[str, str],
 ) -> tuple[float, float] | None:
     """Achieved beta and R², or None with the reason noted."""
+    data, held_out, condition = given.data, given.held_out, given.condition
     if log_base is None:
         found: tuple[float, float] | str | None = "no base with a density was given to compare with"
     elif log_q is None:
         found = "no density of the generator was given"
-    elif beta == 0:
+    elif given.beta == 0 or not any(given.betas):
         found = "beta is 0: there is no tilt to measure"
     else:
-        found = no_density(held.x)
+        found = None if given.tokens else no_density(held.x)  # sequences have masses
     if found is None and not held.alive:
         found = "no held-out point carries weight"
     if found is None and log_q is not None and log_base is not None:
-        half = held.log_s - 0.5 * beta * held.energies.values
+        half = held.log_s - 0.5 * given.beta * held.energies.values
         c = None if condition is None else condition[held_out.to(condition.device)]
         x = data[held_out.to(data.device)]
         found = achieved_beta(x, held.energies.values, half, log_q, log_base, c, DENSITY_POINTS)

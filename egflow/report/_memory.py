@@ -4,6 +4,10 @@ Training and held-out points are one sample of p, cut at random. For a generator
 points, whatever its tilt, the point nearest to a sample is a training point with probability |train| / N. A copy's
 nearest point always is one. With k_j samples nearest to data point j, the share has the permutation variance
 f (1 − f) Σ_j (k_j / m)², exact whatever the samples are.
+
+Where data repeat (sequences), equal rows are one point of n_j rows, on the training side with the fraction of them that
+is there: the variance is then f (1 − f) Σ_j (k_j / m)² / n_j. On a small space where every sequence recurs on both
+sides that fraction is about f for all of them, and nothing is mistaken for a copy.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ def nearest_rows(x: Tensor, data: Tensor) -> Tensor:
     return index
 
 
-def memory(samples: Tensor, data: Tensor, trained: Tensor) -> Memory:
+def memory(samples: Tensor, data: Tensor, trained: Tensor, same: Tensor | None = None) -> Memory:
     """Ask up to 2,000 samples (fewer for large data, at least 200) for the side of their nearest data point.
 
     All data are searched: were they thinned, a copy's original would mostly be missing.
@@ -65,12 +69,16 @@ def memory(samples: Tensor, data: Tensor, trained: Tensor) -> Memory:
         samples: (m, dim) generated points.
         data: (N, dim) training and held-out points.
         trained: (N,) bool, True where the point was for training.
+        same: (N,) long, one number for all rows of the data that are equal; None: each row is a point of its own.
     """
     budget = 2e8 / (len(data) * max(1.0, data.shape[1] / 16))
     m = min(len(samples), max(200, min(2000, int(budget))))
     picked = torch.randperm(len(samples), generator=torch.Generator().manual_seed(_SEED))[:m]
     centre = data[: 2**16].float().mean(0)
     index = nearest_rows(samples[picked].float() - centre, data.float() - centre)
-    share, expected = float(trained[index].double().mean()), float(trained.double().mean())
-    repeats = torch.bincount(index).double() / m
-    return Memory(share, expected, math.sqrt(expected * (1 - expected) * float(repeats.square().sum())), m)
+    same = torch.arange(len(data)) if same is None else same
+    rows = torch.bincount(same).double()
+    side = torch.zeros_like(rows).index_add_(0, same, trained.double()) / rows
+    hit = torch.bincount(same[index], minlength=len(rows)).double() / m
+    share, expected = min(float(side @ hit), 1.0), float(trained.double().mean())
+    return Memory(share, expected, math.sqrt(expected * (1 - expected) * float((hit.square() / rows).sum())), m)

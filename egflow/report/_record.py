@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 FILE_NAME = "report.json"
+Beta = float | list[float] | list[list[float]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,9 @@ class Evidence:
         samples: (m, *event) on the CPU.
         sample_energies: the samples' energies.
         held_out: (h,) long, rows of `data` that target, KS, W1 and distance were measured on.
+        pad_id: of tokens, the one that fills up a sequence, or None.
+        beta: the beta of this evidence; of several energies, one for each (the energies are then their sum).
+        per_beta: for a range, the evidence of every beta that was looked at.
     """
 
     data: Tensor
@@ -42,6 +46,14 @@ class Evidence:
     samples: Tensor
     sample_energies: EnergyValues
     held_out: Tensor
+    pad_id: int | None = None
+    beta: float | list[float] | None = None
+    per_beta: tuple[Evidence, ...] = ()
+
+    @property
+    def tokens(self) -> bool:
+        """Whether samples are sequences of tokens."""
+        return not self.data.is_floating_point()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +71,7 @@ class TiltReport:
         n_data, n_eff, ess_fraction, max_weight, log_z, log_z_stderr: weights of all data given.
         energy_mean: base, target, target_stderr, generated, generated_stderr; of the held-out part and the samples.
         energy_ks, energy_w1: generated against weighted held-out energies (finite ones).
+        each_energy: for several energies, the means, KS and W1 of each; the figures above are of Σ beta_k E_k.
         distance: name, value, floor, n; `expected` and `limit`, what a perfect generator shows here (bootstrap).
         distance_train: the same distance against as many training points, n alike; equal to `value` in the mean for a
             generator that knows no single point. Copies of all training points are distributed as fresh ones up to
@@ -75,7 +88,7 @@ class TiltReport:
     schema: int = SCHEMA
     domain: str | None = None
     energy: str
-    beta: float | list[float]
+    beta: Beta
     method: str | None = None
     seed: int | None = None
     reference: str = "data"
@@ -92,6 +105,7 @@ class TiltReport:
     energy_mean: dict[str, float | None]
     energy_ks: float | None
     energy_w1: float | None
+    each_energy: list[dict[str, Any]] | None = None
     distance: dict[str, Any] | None
     distance_train: float | None
     nearest_in_train: dict[str, Any] | None
@@ -107,6 +121,7 @@ class TiltReport:
     versions: dict[str, str] = field(default_factory=dict)
     energy_calls: dict[str, int] = field(default_factory=dict)
     rounds: dict[str, Any] | None = None
+    correction: dict[str, Any] | None = None
     per_beta: list[dict[str, Any]] | None = None
     against_data: dict[str, Any] | None = None
     domain_metrics: dict[str, Any] = field(default_factory=dict)

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
+from egflow.energy import EnergyValues
 from egflow.report._compare import Comparison, Reference, compare
 from egflow.report._density import LogProb
-from egflow.report._inputs import LEAST_DATA, check_condition, check_one_beta, check_points, versions
+from egflow.report._given import Energy, Given, read
+from egflow.report._inputs import check_points, versions
 from egflow.report._inspect import Shape, inspect_density, inspect_memory, inspect_shape
 from egflow.report._record import Evidence, TiltReport
-from egflow.report._split import held_out_split
+from egflow.report._several import blocks, each_energy, weighted_sum
 from egflow.report._verdict import FEW_EFFECTIVE, NO_ERROR_BAR, REMEDY, Account, verdict
-from egflow.weights import log_weights, log_z, max_weight, n_eff, per_condition_weights
+from egflow.weights import log_weights, log_z, max_weight, n_eff
 
-REFERENCES = ("data", "base", "density")
-_KEYS = ("domain", "method", "seed", "nfe", "seconds", "device", "rounds", "domain_metrics")
+_KEYS = ("domain", "method", "seed", "nfe", "seconds", "device", "rounds", "correction", "domain_metrics")
+_VECTOR = "the tilt is Σ beta_k·E_k at beta 1: 1 here means every beta as asked for"
 
 
 def report(
     samples: Tensor,
-    energy: EnergyModel | Callable[..., Tensor],
-    beta: float,
+    energy: Energy | Sequence[Energy],
+    beta: float | Sequence[float],
     data: Tensor,
     *,
     condition: Tensor | None = None,
     sample_condition: Tensor | None = None,
     sample_weight: Tensor | None = None,
-    energies: EnergyValues | None = None,
-    sample_energies: EnergyValues | None = None,
+    energies: EnergyValues | Sequence[EnergyValues] | None = None,
+    sample_energies: EnergyValues | Sequence[EnergyValues] | None = None,
     per_condition: bool = False,
+    pad_id: int | None = None,
     log_q: LogProb | None = None,
     log_base: LogProb | None = None,
     reference: str = "data",
-    against_data: tuple[Tensor, EnergyValues] | None = None,
+    against_data: tuple[Tensor, EnergyValues | Sequence[EnergyValues]] | None = None,
     notes: Mapping[str, str] | None = None,
     energy_name: str | None = None,
     **facts: Any,
@@ -49,24 +50,30 @@ def report(
     exp(−beta·E) (self-normalised importance sampling); a model that was trained on that tenth as well is judged too
     kindly. With `reference="base"` the data are the base's own fresh draws, and all of them are held out.
 
+    Tokens, long (N, length), are seen through fixed features of theirs (`distance` is then ``sliced_w2_tokens``).
+    With several energies q ∝ p·exp(−Σ_k beta_k E_k): the figures are those of the sum, at beta 1, and every energy's
+    own stand in `each_energy`.
+
     Args:
         samples: (m, *event) generated points.
-        energy: an EnergyModel, or a function (batch, *event) -> (batch,); low is good, +inf is forbidden.
-        beta: the inverse temperature asked for, on the energy's own scale.
+        energy: an EnergyModel, or a function (batch, *event) -> (batch,); low is good, +inf is forbidden. Or several.
+        beta: the inverse temperature asked for, on the energy's own scale; one for each of several energies.
         data: (N, *event) samples of p, N at least 20.
         condition: (N, …) conditions of the data; what is compared is the joint over all of them.
         sample_condition: (m, …) conditions of the samples, drawn from the weighted marginal.
         sample_weight: (N,) weights that multiply exp(−beta·E).
-        energies: the data's energies where they are known already.
-        sample_energies: the samples' energies where they are known already.
+        energies: the data's energies where they are known already; one record for each of several energies.
+        sample_energies: the samples' energies where they are known already, likewise.
         per_condition: weights normalised within each discrete condition.
+        pad_id: of tokens, the one that fills up a sequence: lengths are then compared too.
         log_q: log density of the generator, (x, condition) -> (batch,), for `achieved_beta`.
         log_base: log density of p, likewise.
         reference: what p means: "data", "base" or "density".
         against_data: with "base": (x, energies) of the user's own data, for a second block of the same figures.
         notes: reasons of the caller, by key, that are to stand in `notes` (they win).
         energy_name: what the energy is called in the report; None asks the energy itself.
-        facts: domain, method, seed, nfe, seconds, device, rounds, domain_metrics; any other goes to `settings`.
+        facts: domain, method, seed, nfe, seconds, device, rounds, correction, domain_metrics; any other goes to
+            `settings`.
 
     Returns:
         `TiltReport`; what cannot be had is None, with its reason in `notes`.
@@ -76,67 +83,55 @@ def report(
         EnergyError: where the energy fails or returns what it must not.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
         >>> made = report(x[:500] - 0.5, lambda x: x[:, 0], 0.5, x)
         >>> made.findings
         []
     """
-    beta = check_one_beta(beta)
-    data, samples = check_points(data, "data", LEAST_DATA), check_points(samples, "samples")
-    if data.shape[1:] != samples.shape[1:]:
-        raise ValueError(
-            f"samples have event shape {tuple(samples.shape[1:])} and data {tuple(data.shape[1:])}: they must be equal"
-        )
-    condition = check_condition(condition, "condition", len(data))
-    sample_condition = check_condition(sample_condition, "sample_condition", len(samples))
-    if (condition is None) != (sample_condition is None):
-        raise ValueError("condition (of the data) and sample_condition must be given both, or neither")
-    if per_condition and condition is None:
-        raise ValueError("per_condition=True needs condition and sample_condition")
-    if reference not in REFERENCES:
-        raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {reference!r}")
-    if energies is not None and len(energies) != len(data):
-        raise ValueError(f"energies must be those of the {len(data)} data, got {len(energies)}")
-    if sample_energies is not None and len(sample_energies) != len(samples):
-        raise ValueError(f"sample_energies must be those of the {len(samples)} samples, got {len(sample_energies)}")
-    model = energy if isinstance(energy, EnergyModel) else as_energy(energy)
-    values = evaluate(model, data, condition) if energies is None else energies
-    log_w = log_weights(values, beta, sample_weight)  # before the samples' energies: its errors are the user's
-    if sample_energies is None:
-        sample_energies = evaluate(model, samples, sample_condition, allow_all_forbidden=True)
-    log_s = log_weights(values, 0.0, sample_weight)
-    if per_condition and condition is not None:
-        log_w, log_s = (per_condition_weights(w, condition.cpu(), sample_weight) for w in (log_w, log_s))
-
+    given = read(
+        samples,
+        energy,
+        beta,
+        data,
+        condition=condition,
+        sample_condition=sample_condition,
+        sample_weight=sample_weight,
+        energies=energies,
+        sample_energies=sample_energies,
+        per_condition=per_condition,
+        reference=reference,
+        pad_id=pad_id,
+    )
     said: dict[str, str] = {}
-    whole = Reference(data.cpu().flatten(1), values, log_w, log_s)
-    made = samples.cpu().flatten(1)
-    train, held_out = (None, torch.arange(len(data))) if reference == "base" else held_out_split(len(data))
-    held = whole.at(held_out)
-    effective = n_eff(log_w)
+    whole, train, made = given.whole, given.train, given.made
+    held = whole.at(given.held_out)
+    effective = n_eff(whole.log_w)
     trusted = effective >= NO_ERROR_BAR
-    seen = compare(held, made, sample_energies)
-    shape = inspect_shape(held, whole.at(train) if train is not None else held, made, sample_energies, seen, effective)
+    seen = compare(held, made, given.energies)
+    each = each_energy(held, [part.at(given.held_out) for part in given.parts], given.sample_parts)
+    shape = inspect_shape(held, whole.at(train) if train is not None else held, made, given.energies, seen, effective)
     if per_condition:  # the data at another beta would have other weights in each condition
         shape = replace(shape, matched=None, resembles=False, missed_at_matched=False)
-    remembered = inspect_memory(whole, train, held, made, seen.distance, said)
-    density = inspect_density(data, held, held_out, beta, log_q, log_base, condition, said)
-    log_norm, log_norm_error = log_z(log_w, sample_weight)
+    remembered = inspect_memory(whole, train, held, made, seen.distance, given.same, said)
+    density = inspect_density(given, held, log_q, log_base, said)
+    log_norm, log_norm_error = log_z(whole.log_w, sample_weight)
     if per_condition:
         said["log_z"] = "weights are normalised within each condition: there is no single Z"
-    _explain(said, effective, len(data), held, seen, shape, sample_energies, beta)
+    _explain(said, given, effective, held, seen, shape)
     if per_condition:
         said["matched_beta"] = "weights are normalised within each condition: the mean energy alone tells no beta"
-    calls = _calls(values, sample_energies, said)
+    calls = _calls(given, said)
     forbidden = {
-        "data": float(values.forbidden.double().mean()),
-        "generated": float(sample_energies.forbidden.double().mean()),
+        "data": float(whole.energies.forbidden.double().mean()),
+        "generated": float(given.energies.forbidden.double().mean()),
     }
+    names = [model.describe() for model in given.models]
     account = Account(
-        beta=beta,
+        beta=given.beta,
         n_eff=effective,
         n_held=n_eff(held.log_w) if held.alive else 0.0,
-        n_samples=len(samples),
+        n_samples=len(made),
         base=seen.base,
         target=seen.target,
         generated=seen.generated,
@@ -150,29 +145,31 @@ def report(
         matched=shape.matched,
         resembles=shape.resembles,
         missed_at_matched=shape.missed_at_matched,
+        each=dict(zip(names, each, strict=True)) if given.several else {},
     )
     findings, words = verdict(account)
     other = None
     if against_data is not None:
-        other = _against(against_data, beta, made, sample_energies)
+        other = _against(against_data, given)
     return TiltReport(
-        energy=energy_name or model.describe(),
-        beta=beta,
+        energy=energy_name or ", ".join(names),
+        beta=list(given.betas) if given.several else given.beta,
         reference=reference,
         verdict=words,
         findings=findings,
-        n_data=len(data),
-        n_held_out=len(held_out),
-        n_samples=len(samples),
+        n_data=len(whole.x),
+        n_held_out=len(given.held_out),
+        n_samples=len(made),
         n_eff=effective,
-        ess_fraction=effective / len(data),
-        max_weight=max_weight(log_w),
+        ess_fraction=effective / len(whole.x),
+        max_weight=max_weight(whole.log_w),
         log_z=None if per_condition else log_norm,
         log_z_stderr=None if per_condition else log_norm_error,
         energy_mean=seen.means(trusted),
         energy_ks=seen.ks,
         energy_w1=seen.w1,
-        distance=seen.distance.block() if seen.distance else None,
+        each_energy=blocks(names, each, trusted) if given.several else None,
+        distance=seen.distance.block(given.distance_name) if seen.distance else None,
         distance_train=remembered.distance,
         nearest_in_train=remembered.nearest.block() if remembered.nearest else None,
         coverage=shape.coverage.block() if shape.coverage else None,
@@ -186,24 +183,43 @@ def report(
         against_data=other,
         settings={key: value for key, value in facts.items() if key not in _KEYS},
         notes=said | dict(notes or {}),
-        evidence=Evidence(data.cpu(), log_w, values, samples.cpu(), sample_energies, held_out),
+        evidence=_evidence(given, pad_id),
         **{key: value for key, value in facts.items() if key in _KEYS and value is not None},
     )
 
 
-def _against(against: tuple[Tensor, EnergyValues], beta: float, made: Tensor, energies: EnergyValues) -> dict[str, Any]:
+def _evidence(given: Given, pad_id: int | None) -> Evidence:
+    return Evidence(
+        given.data.cpu(),
+        given.whole.log_w,
+        given.whole.energies,
+        given.samples.cpu(),
+        given.energies,
+        given.held_out,
+        pad_id=pad_id,
+        beta=list(given.betas) if given.several else given.beta,
+    )
+
+
+def _against(against: tuple[Tensor, EnergyValues | Sequence[EnergyValues]], given: Given) -> dict[str, Any]:
     """The same figures against the user's own data, where p is the base flow."""
-    x = check_points(against[0], "against_data").cpu().flatten(1)
-    if x.shape[1] != made.shape[1] or len(x) != len(against[1]):
+    x, known = check_points(against[0], "against_data"), against[1]
+    parts = [known] if isinstance(known, EnergyValues) else list(known)
+    if x.shape[1:] != given.samples.shape[1:] or len(x) != len(parts[0]) or len(parts) != len(given.models):
         raise ValueError(
-            f"against_data must be (x, energies) of the samples' event shape, got {tuple(x.shape)}, {len(against[1])}"
+            "against_data must be (x, energies) of the samples' event shape, with one record for each energy, got "
+            f"{tuple(x.shape)} and {len(parts[0])} energies of {len(parts)}"
         )
-    own = Reference(x, against[1], log_weights(against[1], beta), log_weights(against[1], 0.0))
-    return compare(own, made, energies).block(n_eff(own.log_w) >= NO_ERROR_BAR)
+    values = weighted_sum(parts, given.betas) if given.several else parts[0]
+    own = Reference(given.as_points(x.cpu()), values, log_weights(values, given.beta), log_weights(values, 0.0))
+    found = compare(own, given.made, given.energies)
+    distance = found.distance.block(given.distance_name) if found.distance else None
+    return found.energies(n_eff(own.log_w) >= NO_ERROR_BAR) | {"distance": distance}
 
 
-def _calls(data: EnergyValues, made: EnergyValues, said: dict[str, str]) -> dict[str, int]:
+def _calls(given: Given, said: dict[str, str]) -> dict[str, int]:
     """Counts of both evaluations; a failure is told, never silent."""
+    data, made = given.whole.energies, given.energies
     if data.failed or made.failed:
         first = data.failure or made.failure
         said["energy_calls"] = f"{data.failed + made.failed} items failed and count as forbidden; the first: {first}"
@@ -215,16 +231,10 @@ def _calls(data: EnergyValues, made: EnergyValues, said: dict[str, str]) -> dict
 
 
 def _explain(
-    said: dict[str, str],
-    effective: float,
-    n: int,
-    held: Reference,
-    seen: Comparison,
-    shape: Shape,
-    made: EnergyValues,
-    beta: float,
+    said: dict[str, str], given: Given, effective: float, held: Reference, seen: Comparison, shape: Shape
 ) -> None:
     """Notes on what is missing or weak, beside those that the parts left."""
+    n, m = len(given.whole.x), len(given.made)
     if effective < FEW_EFFECTIVE:
         said["n_eff"] = f"only {effective:.0f} of {n:,} points are effective, under {FEW_EFFECTIVE}: {REMEDY}"
     if effective < NO_ERROR_BAR:
@@ -238,12 +248,15 @@ def _explain(
     elif seen.distance is None:
         said["distance"] = "a half of the held-out part has fewer than two effective points, or there is one sample"
     elif seen.distance.few_samples:
-        said["distance"] = f"only {len(made)} samples: n is their number, and the floor is of as few reference points"
+        said["distance"] = f"only {m} samples: n is their number, and the floor is of as few reference points"
     if seen.generated is None:
         said["energy_mean"] = said["energy_ks"] = said["energy_w1"] = "every generated sample is forbidden"
     if shape.matched is None:
         said["matched_beta"] = "no beta gives the data the samples' mean energy with ten effective points"
     elif effective < NO_ERROR_BAR:
         said["matched_beta_stderr"] = f"under {NO_ERROR_BAR} effective points"
-    if beta < 0:
+    if any(beta < 0 for beta in given.betas):
         said["beta"] = "negative: high energies are preferred"
+    if given.several:
+        for key in ("energy_mean", "matched_beta", "achieved_beta"):
+            said.setdefault(key, _VECTOR)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from egflow.report._record import TiltReport
+    from egflow.report._record import Beta, TiltReport
 
 
 def _number(value: float | None) -> str:
@@ -26,7 +26,11 @@ def _rows(report: TiltReport) -> list[tuple[str, str, str]]:
     mean, notes, forbidden = report.energy_mean, report.notes, report.forbidden
     few = "few: see verdict" if report.n_eff < 1000 else ""
     rows = [
-        ("beta", _beta(report.beta), f"energy {report.energy}; p is the {report.reference}"),
+        (
+            "beta",
+            _beta(report.beta, report.each_energy is not None),
+            f"energy {report.energy}; p is the {report.reference}",
+        ),
         ("n_eff", f"{report.n_eff:,.0f}", few or f"{report.ess_fraction:.2%} of {report.n_data:,} data"),
         ("largest weight", f"{report.max_weight:.2%}", "share of one point"),
         ("log Z", _error(report.log_z, report.log_z_stderr), notes.get("log_z", "")),
@@ -73,8 +77,12 @@ def _rows(report: TiltReport) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _beta(beta: float | list[float]) -> str:
-    return _number(beta) if isinstance(beta, int | float) else f"{beta[0]:g} to {beta[-1]:g}"
+def _beta(beta: Beta, several: bool) -> str:
+    if isinstance(beta, int | float):
+        return _number(beta)
+    if not several:
+        return " to ".join(_number(b) for b in beta if not isinstance(b, list))
+    return ", ".join(_beta(b, False) for b in beta)
 
 
 def table(report: TiltReport) -> Table:

@@ -6,8 +6,10 @@ Each check compares a difference with its own error. What is inferred, not measu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from egflow.report._compare import Comparison
 from egflow.report._coverage import Coverage
 from egflow.report._distance import Halved
 from egflow.report._memory import Memory
@@ -22,7 +24,8 @@ class Account:
     """The figures a verdict is drawn from; None where they could not be had. Means come as (value, standard error).
 
     `base_std` is the energy's spread over the untilted data; `matched` the beta of the samples' mean energy;
-    `resembles` says whether the data at that beta agree with the samples in energy and coverage.
+    `resembles` says whether the data at that beta agree with the samples in energy and coverage. With several energies
+    all of that is of their sum, at beta 1, and `each` has the comparison of every one by name.
     """
 
     beta: float
@@ -42,6 +45,7 @@ class Account:
     matched: Mean | None
     resembles: bool
     missed_at_matched: bool
+    each: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
     def widen(self) -> float:
@@ -69,7 +73,7 @@ def _energy(account: Account) -> tuple[str, str] | None:
                 f"energies are not distributed as the target's: KS {account.ks:.3f}, where chance gives up to "
                 f"{account.widen * account.ks_noise:.3f}"
             )
-        return None
+        return _each_energy(account)
     means = f"mean energy {_g(made[0])} ± {_g(made[1])}, target {_g(target[0])} ± {_g(target[1])}"
     untilted = f"untilted data {_g(base[0])}"
     if account.apart(base, target, slack):
@@ -81,11 +85,23 @@ def _energy(account: Account) -> tuple[str, str] | None:
         if abs(beta - account.beta) > 4 * account.widen * error:
             less = abs(beta) < abs(account.beta) and beta * account.beta >= 0
             how = "too little" if less else "the wrong way" if beta * account.beta < 0 else "too much"
-            return "wrong_beta", (
-                f"tilts {how}: its energies are those of beta ≈ {beta:.3g} ± {error:.1g}, not {account.beta:.3g} "
-                f"(inferred from the energies; {means})"
-            )
+            asked = f"beta ≈ {beta:.3g} ± {error:.1g}, not {account.beta:.3g}"
+            if account.each:
+                asked = f"{beta:.3g} ± {error:.1g} times the betas asked for"
+            return "wrong_beta", f"tilts {how}: its energies are those of {asked} (inferred from the energies; {means})"
     return "energy", f"misses the target's energies: {means}, {untilted}"
+
+
+def _each_energy(account: Account) -> tuple[str, str] | None:
+    """With several energies: one whose mean is off though the sum's is right."""
+    for name, one in account.each.items():
+        made, target = one.generated, one.target
+        if made is not None and target is not None and account.apart(made, target, 0.01 * one.base_std):
+            return "energy", (
+                f"misses the target's {name}: mean {_g(made[0])} ± {_g(made[1])}, target {_g(target[0])} ± "
+                f"{_g(target[1])}"
+            )
+    return None
 
 
 def _findings(account: Account) -> list[tuple[str, str]]:

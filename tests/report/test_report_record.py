@@ -53,7 +53,7 @@ def test_it_has_the_keys_of_the_design(found):
     assert set(content["distance"]) >= {"name", "value", "floor", "n"}
     assert content["energy"] == "energy" and content["domain"] == "toy" and content["settings"] == {"steps": 10}
     for key, value in content.items():  # what is null says why, unless the caller might have said it and did not
-        if value is None and key not in ("device", "rounds", "per_beta", "against_data"):
+        if value is None and key not in ("device", "rounds", "correction", "per_beta", "each_energy", "against_data"):
             assert key in content["notes"], key
 
 
@@ -168,11 +168,15 @@ def with_nan(x):
         ({"samples": X[:0]}, "samples must hold at least 1"),
         ({"samples": X[:, :1]}, "event shape"),
         ({"samples": X[:, 0]}, r"shape \(N, \*event\)"),
-        ({"data": X.long()}, "floating point"),
+        ({"data": X.long()}, "tokens below 0"),
+        ({"data": X.abs().long()}, "both are float, or both tokens"),
+        ({"data": X.bool()}, "floating point"),
+        ({"pad_id": 3}, "pad_id=3 is for tokens"),
         ({"data": X.tolist()}, "float tensor"),
         ({"beta": float("nan")}, "beta must be one finite number"),
         ({"beta": float("inf")}, "beta must be one finite number"),
-        ({"beta": (0.0, 1.0)}, "beta must be one finite number"),
+        ({"beta": (0.0, 1.0)}, "beta must be 1 numbers"),
+        ({"energy": [lambda x: x[:, 0], lambda x: x[:, 1]]}, "beta must be 2 numbers"),
         (
             {"condition": torch.zeros(39), "sample_condition": torch.zeros(40)},
             "condition must be a tensor with one row",
