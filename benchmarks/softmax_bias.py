@@ -40,9 +40,9 @@ def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
             means = []
             for _ in range(200 if quick else max(2_000, 400_000 // batch)):
                 # independent positions, as the paper draws its batches
-                index, weight = batches(torch.rand(batch, generator=generator, dtype=torch.float64))
-                share = torch.full((batch,), 1 / batch, dtype=torch.float64) if weight is None else weight / batch
-                means.append(share @ e[index])
+                drawn = batches(torch.rand(batch, generator=generator, dtype=torch.float64), generator)
+                share = torch.full((batch,), 1.0, dtype=torch.float64) if drawn.weight is None else drawn.weight
+                means.append(share @ e[drawn.index] / batch)
             mean = torch.stack(means)
             row: dict[str, object] = {
                 "weights": weights,

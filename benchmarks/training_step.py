@@ -21,7 +21,7 @@ from egflow.coupling import independent
 from egflow.network import MLP
 from egflow.objective import cefm
 from egflow.path import CondOT
-from egflow.training import Population, Problem, TrainingOptions, train
+from egflow.training import FlowMatching, Population, TrainingOptions, train
 from egflow.weights import Resample
 
 TITLE = "Training step against a bare loop (goal: ratio ≤ 1.03)"
@@ -36,7 +36,7 @@ def run(out: Path, quick: bool = False) -> list[dict[str, object]]:
     torch.manual_seed(0)
     network = MLP((2,), width=256, depth=4)
     flat = torch.zeros(len(x), dtype=torch.float64)
-    problem = Problem(
+    problem = FlowMatching(
         CondOT(), cefm, independent, "velocity", Population(x, None, Resample().prepare(flat, flat)), None
     )
     quiet = TrainingOptions(progress="quiet")

@@ -32,7 +32,7 @@ def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
         solve_beta(energies, 0.3)
         solved = time.perf_counter()
         for step in range(200):
-            batches((torch.arange(512, dtype=torch.float64) + step / 200) / 512)
+            batches((torch.arange(512, dtype=torch.float64) + step / 200) / 512, torch.Generator())
         drawn = time.perf_counter()
         yield {
             "N": f"{n:,}",

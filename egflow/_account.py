@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from egflow.flow import Flow
 from egflow.report import TiltReport, held_out_split, report
 from egflow.solver import Solver
 from egflow.training import mix
-from egflow.weights import Resample, log_weights, n_eff, per_condition_weights
+from egflow.weights import log_weights, n_eff, per_condition_weights, resample
 
 _EXACT_DIVERGENCE = 16  # dimensions up to which the report's densities are exact
 _PROBES = 8
@@ -43,9 +44,9 @@ class ReportOptions:
 
 def account(
     flow: Flow,
-    energy: EnergyModel,
+    energies: Sequence[EnergyModel],
     x: Tensor,
-    energies: EnergyValues,
+    values: Sequence[EnergyValues],
     *,
     condition: Tensor | None,
     sample_weight: Tensor | None,
@@ -54,17 +55,67 @@ def account(
     facts: Mapping[str, Any],
     notes: Mapping[str, str],
 ) -> TiltReport:
-    """The report of a tilted flow against data x (N, *event) with their energies.
+    """The report of a tilted flow against data x (N, *event) with the values of each of its energies.
 
     Conditions of the samples are drawn from the weighted marginal. Above 16 dimensions densities are estimated with 8
-    Hutchinson probes, and an achieved beta that explains less than half of their variance is null, with a note.
+    Hutchinson probes, and an achieved beta that explains less than half of their variance is null, with a note. A flow
+    of every beta is reported at some of them, `report_betas`.
 
     Args:
         facts: ``seed`` and other keys of report.json; those of the options win.
         notes: reasons that are to stand in the report.
     """
+    parts = (x, condition, sample_weight, per_condition)
+    if flow.beta_range is None:
+        beta = flow.beta or 0.0
+        return _account_at(flow, energies, values, beta, *parts, options, facts, notes)
+    from egflow.report import combine
+
+    reports = []
+    betas = report_betas(flow.beta_range)
+    for beta in betas:
+        last = beta == betas[-1]  # whose samples are the run's own
+        sized = options if last else replace(options, n=None)
+        reports.append(_account_at(flow.at(beta), energies, values, beta, *parts, sized, facts, notes if last else {}))
+    ranges = [list(ends) for ends in flow.beta_range]
+    return combine(reports, ranges[0] if len(ranges) == 1 else ranges)
+
+
+def report_betas(beta_range: Sequence[tuple[float, float]]) -> list[float | tuple[float, ...]]:
+    """Where a flow of every beta is reported, the upper end last: five places; of several energies, a grid.
+
+    >>> report_betas([(0.0, 8.0)])
+    [0.0, 2.0, 4.0, 6.0, 8.0]
+    """
+    if len(beta_range) == 1:
+        low, high = beta_range[0]
+        return [low + (high - low) * k / 4 for k in range(5)]
+    levels = 3 if len(beta_range) == 2 else 2
+    ends = [[low + (high - low) * k / (levels - 1) for k in range(levels)] for low, high in beta_range]
+    return list(itertools.product(*ends))
+
+
+def _account_at(
+    flow: Flow,
+    models: Sequence[EnergyModel],
+    values: Sequence[EnergyValues],
+    beta: float | tuple[float, ...],
+    x: Tensor,
+    condition: Tensor | None,
+    sample_weight: Tensor | None,
+    per_condition: bool,
+    options: ReportOptions,
+    facts: Mapping[str, Any],
+    notes: Mapping[str, str],
+) -> TiltReport:
+    """The report at one beta; of several energies, of Σ beta_j·E_j at beta 1."""
+    vector = beta if isinstance(beta, tuple) else None
+    energy, energies, beta = models[0], values[0], 1.0 if vector else beta
+    if vector:
+        energy, energies = _sum(models, vector), _sum_values(values, vector)
+    assert not isinstance(beta, tuple)
     facts = {**facts, **options.facts}
-    seed, beta = facts["seed"], float(flow.beta or 0.0)
+    seed = facts["seed"]
     log_w = log_weights(energies, beta, sample_weight)
     if per_condition and condition is not None:
         log_w = per_condition_weights(log_w, condition, sample_weight)
@@ -76,8 +127,7 @@ def account(
     sample_condition = None
     if condition is not None:
         u = torch.rand(n, generator=torch.Generator().manual_seed(mix(seed, -6)), dtype=torch.float64)
-        index, _ = Resample().prepare(log_w, torch.zeros_like(log_w))(u)
-        sample_condition = condition[index]
+        sample_condition = condition[resample(log_w, u)]
     started = time.monotonic()
     solution = flow.solve(n, sample_condition, solver=options.solver, rtol=options.rtol, atol=options.atol, seed=seed)
     seconds = {"train": round(flow.train_seconds, 3), "sample": round(time.monotonic() - started, 3)}
@@ -118,4 +168,26 @@ def account(
         made = replace(
             made, achieved_beta=None, tilt_r2=None, notes={**made.notes, "achieved_beta": reason, "tilt_r2": reason}
         )
-    return made
+    return replace(made, beta=list(vector)) if vector else made
+
+
+def _sum(models: Sequence[EnergyModel], vector: Sequence[float]) -> EnergyModel:
+    """Σ beta_j·E_j as an energy."""
+    first, *others = (beta * model for beta, model in zip(vector, models, strict=True))
+    for other in others:
+        first = first + other
+    return first
+
+
+def _sum_values(values: Sequence[EnergyValues], vector: Sequence[float]) -> EnergyValues:
+    """The values of Σ beta_j·E_j; forbidden where one of them is."""
+    forbidden = torch.stack([one.forbidden for one in values]).any(0)
+    total = torch.stack([beta * one.values for beta, one in zip(vector, values, strict=True)]).sum(0)
+    return EnergyValues(
+        total.masked_fill(forbidden, 0.0),
+        forbidden,
+        calls=sum(one.calls for one in values),
+        failed=sum(one.failed for one in values),
+        cached=sum(one.cached for one in values),
+        failure=next((one.failure for one in values if one.failure), None),
+    )

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from egflow._inputs import check_condition, check_data, pick_device
+from egflow._weighting import Weighted, Weighting
 from egflow.coupling import make_coupling
 from egflow.flow import Flow
 from egflow.network import default_network
 from egflow.objective import METHODS, Objective
 from egflow.path import Path, make_path
 from egflow.report import held_out_split
-from egflow.training import Population, Problem, TrainingOptions, check_count, mix, train
-from egflow.weights import Draw, Resample, check_sample_weight
+from egflow.training import FlowMatching, Population, TrainingOptions, check_count, mix, train
+from egflow.weights import Resample, check_sample_weight
 
 
 def fit(
@@ -73,7 +74,8 @@ def fit(
     flow = new_flow(x, condition, network=network, path=path, device=pick_device(device), seed=seed)
     objective = METHODS["ced" if flow.prediction == "noise" else "cefm"]
     log_s = weight.log()
-    return train_flow(flow, x, condition, log_s, log_s, Resample(), objective, steps, batch_size, seed, options)
+    weighted = Weighted(Resample(), log_s, log_s)
+    return train_flow(flow, x, condition, weighted, objective, steps, batch_size, seed, options)
 
 
 def new_flow(
@@ -117,42 +119,49 @@ def train_flow(
     flow: Flow,
     x: Tensor,
     condition: Tensor | None,
-    log_w: Tensor,
-    log_s: Tensor,
-    draw: Draw,
+    weighting: Weighting,
     objective: Objective,
     steps: int,
     batch_size: int,
     seed: int,
     options: TrainingOptions,
+    train_index: Tensor | None = None,
 ) -> Flow:
-    """Train the flow on weighted data, watching the held-out part; returns it with the averaged network."""
+    """Train the flow on weighted data, watching the held-out part; returns it with the averaged network.
 
-    def population(index: Tensor, how: Draw) -> Population | None:
-        if not bool((log_w[index] > -torch.inf).any()):
+    Args:
+        train_index: rows to train on; None is all that `held_out_split` does not hold out.
+    """
+
+    def population(index: Tensor, watch: bool) -> Population | None:
+        batches = weighting.batches(index, flow.device, watch=watch)
+        if batches is None:
             return None
         z = ((x[index].to(flow.device) - flow.shift) / flow.scale).to(flow.shift)
         c = None if condition is None else condition[index].to(flow.device)
-        batches = how.prepare(log_w[index].to(flow.device), log_s[index].to(flow.device))
         return Population(z, c if c is None or not c.is_floating_point() else c.to(flow.shift), batches)
 
-    train_index, held_index = held_out_split(len(x))
-    train_part = population(train_index, draw)
+    kept, held_index = held_out_split(len(x)) if train_index is None else _split(train_index, len(x))
+    train_part = population(kept, False)
     if train_part is None:
         raise ValueError("every sample of positive weight is held out: more data, or a lower beta, is needed")
-    problem = Problem(
+    differ = "condition" if condition is not None else "beta" if weighting.beta_range else ""
+    problem = FlowMatching(
         path=flow.path,
         objective=objective,
-        coupling=make_coupling(
-            options.coupling,
-            weights="resample" if isinstance(draw, Resample) and not draw.defensive else type(draw).__name__,
-            conditional=condition is not None,
-        ),
+        coupling=make_coupling(options.coupling, weights="resample" if weighting.equal else "unequal", differ=differ),
         prediction=flow.prediction,
         train=train_part,
-        held_out=population(held_index, Resample()),
+        held_out=population(held_index, True) if len(held_index) else None,
+        beta_range=weighting.beta_range,
     )
     trained = train(flow.network, problem, steps=steps, batch_size=batch_size, seed=seed, options=options)
     flow.network, flow.history, flow.notes = trained.network, trained.history, trained.notes
     flow.train_seconds = trained.seconds
     return flow
+
+
+def _split(train_index: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    rest = torch.ones(n, dtype=torch.bool)
+    rest[train_index] = False
+    return train_index, rest.nonzero().squeeze(1)

@@ -44,13 +44,13 @@ def optimal_transport(x_0: Tensor, x_1: Tensor) -> Tensor:
 COUPLINGS: dict[str, Coupling] = {"independent": independent, "ot": optimal_transport}
 
 
-def make_coupling(coupling: str | Coupling, *, weights: str = "resample", conditional: bool = False) -> Coupling:
+def make_coupling(coupling: str | Coupling, *, weights: str = "resample", differ: str = "") -> Coupling:
     """A coupling by its name, or as given.
 
     Args:
         coupling: "independent", "ot", or a function of one's own.
         weights: how x_1 is drawn; "ot" needs equally weighted draws.
-        conditional: whether rows differ in condition or beta; "ot" is refused then.
+        differ: what rows differ in ("condition", "beta"), or nothing; "ot" is refused where they do.
 
     Raises:
         ValueError: for an unknown name, or for "ot" where it would bias the samples.
@@ -61,10 +61,10 @@ def make_coupling(coupling: str | Coupling, *, weights: str = "resample", condit
         chosen = COUPLINGS[coupling]
     else:
         chosen = coupling
-    if chosen is optimal_transport and conditional:
+    if chosen is optimal_transport and differ:
         raise ValueError(
-            "coupling='ot' is refused with conditions: x_0 would depend on the condition and samples would be biased; "
-            "use coupling='independent'"
+            f"coupling='ot' is refused where rows differ in {differ}: x_0 would depend on it and samples would be "
+            "biased; use coupling='independent'"
         )
     if chosen is optimal_transport and weights != "resample":
         raise ValueError(f"coupling='ot' needs equally weighted draws: weights='resample', got {weights!r}")

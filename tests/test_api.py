@@ -133,7 +133,7 @@ def test_the_base_is_left_alone_and_the_global_generator_too(data: Tensor, base:
 def test_optimal_transport_coupling(data: Tensor) -> None:
     flow = egflow.fit(data, steps=200, batch_size=128, options=TrainingOptions(progress="quiet", coupling="ot"))
     check_moments(flow.sample(5_000, seed=7), MEAN, STD, 0.15)
-    with pytest.raises(ValueError, match="refused with conditions"):
+    with pytest.raises(ValueError, match="differ in condition"):
         egflow.fit(data, torch.zeros(N).long(), steps=2, options=TrainingOptions(progress="quiet", coupling="ot"))
 
 
@@ -174,7 +174,10 @@ def first(x: Tensor) -> Tensor:
         (first, {"beta": math.nan}, "beta must be finite"),
         (first, {"beta": math.inf}, "beta must be finite"),
         (first, {"beta": "much"}, "beta must be a number"),
-        (first, {"beta": (0.0, 8.0)}, "beta must be a number"),
+        (first, {"beta": (8.0, 8.0)}, "range .* is empty"),
+        (first, {"beta": (0.0, 8.0, 9.0)}, "beta must be a number or"),
+        ([first, first], {"beta": (0.0, 8.0)}, "2 pairs"),
+        (first, {"beta": (0.0, 8.0), "weights": "softmax"}, "weights must be 'resample'"),
         (first, {"target_ess": 0.3}, "target_ess solves for beta"),
         (first, {"method": "qipo"}, "method must be one of"),
         (first, {"method": "ced"}, "path vp"),

@@ -23,8 +23,8 @@ def test_optimal_transport_against_all_permutations() -> None:
 
 
 def test_refused() -> None:
-    with pytest.raises(ValueError, match="refused with conditions"):
-        make_coupling("ot", conditional=True)
+    with pytest.raises(ValueError, match="differ in condition"):
+        make_coupling("ot", differ="condition")
     with pytest.raises(ValueError, match="equally weighted"):
         make_coupling("ot", weights="global")
     with pytest.raises(ValueError, match="coupling must be one of"):

@@ -24,9 +24,9 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
     run.flow.beta = tilting.beta
     report = account(
         run.flow,
-        chosen.energy,
+        [chosen.energy],
         tilting.data.x,
-        tilting.values,
+        [tilting.values],
         condition=tilting.data.condition,
         sample_weight=tilting.data.sample_weight,
         per_condition=run.settings["per_condition"],

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from egflow._account import ReportOptions
 from egflow._fit import fit
 from egflow._inputs import pick_device
-from egflow._tilt import tilt_flow
+from egflow._tilt import tilt
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._door import RunFailed, one_line, say
 from egflow.cli._energy import choose_energy
@@ -89,7 +89,7 @@ def _run(settings: Settings, tilting: Tilting, base: Flow | None, device: torch.
             options=TrainingOptions(**options, stage="base"),
             **common,
         )
-    flow = tilt_flow(
+    flow = tilt(
         base,
         tilting.chosen.energy,
         tilting.beta,
@@ -100,7 +100,7 @@ def _run(settings: Settings, tilting: Tilting, base: Flow | None, device: torch.
         weights=settings["weights"],
         per_condition=settings["per_condition"],
         options=TrainingOptions(**options, stage="tilt"),
-        energies=tilting.values,
+        energies=[tilting.values],
         reporting=ReportOptions(
             n=settings["n"],
             has_density=data.has_density,

@@ -1,9 +1,15 @@
-"""The density of a flow, by the change of variables along its trajectories (Chen et al. 2018, arXiv 1806.07366)."""
+"""The density of a flow, by the change of variables along its trajectories (Chen et al. 2018, arXiv 1806.07366).
+
+    log q(z_1) = log N(z_0; 0, I) − ∫_0^1 ∇·v(z_t, t) dt,
+
+the integral being one more column of the state, carried along with z in either direction.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,37 +19,57 @@ from egflow.solver import Solver
 
 _CHUNK = 8_192  # rows integrated at once, so that memory does not grow with n
 
+Velocity = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(z, t, condition) -> (batch, *event)."""
 
-def integrate_density(
-    velocity: Callable[[Tensor, Tensor, Tensor | None], Tensor],
-    z: Tensor,
-    condition: Tensor | None,
-    t_end: float,
-    probes: int | None,
-    solver: Solver,
-    rtol: float,
-    atol: float,
-    seed: int,
+
+@dataclass(frozen=True, slots=True)
+class DensitySettings:
+    """How a density is integrated: Hutchinson's probes (None is the exact divergence), solver, tolerances, seed."""
+
+    probes: int | None
+    solver: Solver
+    rtol: float
+    atol: float
+    seed: int
+
+
+def log_density(
+    velocity: Velocity, z: Tensor, condition: Tensor | None, t_end: float, settings: DensitySettings
 ) -> tuple[Tensor, Tensor]:
-    """log q(z) = log N(z_0; 0, I) − ∫ ∇·v dt, carrying z from t_end back to its source z_0.
-
-    Args:
-        velocity: (z, t, condition) -> (batch, *event).
-        z: (n, *event) preprocessed points.
-        condition: (n, …) or None.
-        t_end: where the path ends.
-        probes: Hutchinson's, or None for the exact divergence.
-        solver, rtol, atol: of the ODE; the divergence is one more column of its state for each probe.
-        seed: of the probes.
+    """log q of preprocessed points z (n, *event), carried from t_end back to their source.
 
     Returns:
         (n,) float64 log-densities, and their standard errors over the probes (0 where exact).
     """
-    if len(z) == 0:
-        return z.new_zeros(0, dtype=torch.float64), z.new_zeros(0, dtype=torch.float64)
+    z_0, gained = _carry(velocity, z, condition, t_end, 0.0, settings)
+    return log_normal(z_0) + gained.mean(1), _error(gained, settings)
+
+
+def push_density(
+    velocity: Velocity, z_0: Tensor, condition: Tensor | None, t_end: float, settings: DensitySettings
+) -> tuple[Tensor, Tensor]:
+    """Carry source points z_0 (n, *event) to t_end; returns them and their log q (n,) float64."""
+    z, gained = _carry(velocity, z_0, condition, 0.0, t_end, settings)
+    return z, log_normal(z_0) - gained.mean(1)
+
+
+def log_normal(z: Tensor) -> Tensor:
+    """log N(z; 0, I) of (n, *event), in float64."""
+    flat = z.flatten(1).double()
+    return -0.5 * flat.square().sum(1) - 0.5 * flat.shape[1] * math.log(2 * math.pi)
+
+
+def _carry(
+    velocity: Velocity, z: Tensor, condition: Tensor | None, t_0: float, t_1: float, settings: DensitySettings
+) -> tuple[Tensor, Tensor]:
+    """z at t_1, and ∫ ∇·v dt from t_0 to t_1 (n, probes) float64."""
+    probes = settings.probes
     event, columns = z.shape[1:], 1 if probes is None else probes
     size = math.prod(event)
-    generator = torch.Generator().manual_seed(seed)
+    if len(z) == 0:
+        return z, z.new_zeros(0, columns, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(settings.seed)
     parts = []
     for start in range(0, len(z), _CHUNK):
         rows_z = z[start : start + _CHUNK]
@@ -59,9 +85,12 @@ def integrate_density(
             return torch.cat([v.flatten(1), div], dim=1)
 
         state = torch.cat([rows_z.flatten(1), rows_z.new_zeros(len(rows_z), columns)], dim=1)
-        parts.append(solver.solve(field, state, t_end, 0.0, rtol=rtol, atol=atol).y)
-    end = torch.cat(parts).double()
-    z_0, change = end[:, :size], end[:, size:]
-    log_normal = -0.5 * z_0.square().sum(1) - 0.5 * size * math.log(2 * math.pi)
-    error = torch.zeros_like(log_normal) if probes is None else change.std(1) / math.sqrt(columns)
-    return log_normal + change.mean(1), error
+        parts.append(settings.solver.solve(field, state, t_0, t_1, rtol=settings.rtol, atol=settings.atol).y)
+    end = torch.cat(parts)
+    return end[:, :size].reshape(-1, *event), end[:, size:].double()
+
+
+def _error(gained: Tensor, settings: DensitySettings) -> Tensor:
+    if settings.probes is None or len(gained) == 0:
+        return torch.zeros_like(gained[:, 0])
+    return gained.std(1) / math.sqrt(gained.shape[1])

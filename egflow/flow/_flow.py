@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, get_args
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, get_args
 import torch
 from torch import Tensor, nn
 
-from egflow.flow._density import integrate_density
+from egflow.flow._checks import check_at, check_flow_condition, same_beta, say_range
+from egflow.flow._density import DensitySettings, log_density, push_density
+from egflow.network import AtBeta, scale_beta
 from egflow.path import Path, Prediction, make_path
 from egflow.solver import Solution, Solver, Tuned, fit_tuned, make_solver
 from egflow.training import check_count, mix
@@ -37,8 +39,9 @@ class Flow:
 
     Attributes:
         base: the flow this one was tilted from, or None.
-        energy: the energy of the last tilt, at hand in memory only.
-        beta: of the last tilt, or None.
+        energy: the energy of the last tilt (of several: a list), at hand in memory only.
+        beta: of the last tilt, or None; one number for each of several energies.
+        beta_range: (low, high) for each energy where this is one model of every beta, else None.
         report: the `TiltReport` of the last tilt, or None.
         history: rows of metrics of the last training.
 
@@ -81,15 +84,17 @@ class Flow:
         self.num_classes: int | None = None
         self.tuned: Tuned | None = None
         self.base: Flow | None = None
-        self.energy: EnergyModel | None = None
-        self.beta: float | None = None
+        self.energy: EnergyModel | list[EnergyModel] | None = None
+        self.beta: float | tuple[float, ...] | None = None
+        self.beta_range: tuple[tuple[float, float], ...] | None = None
         self.report: TiltReport | None = None
         self.history: list[dict[str, str | float]] = []
         self.notes: dict[str, str] = {}
         self.train_seconds = 0.0
 
     def __repr__(self) -> str:
-        tilted = "" if self.beta is None else f", beta={self.beta:g}"
+        tilted = f", {say_range(self.beta_range)}" if self.beta_range else ""
+        tilted = tilted if self.beta is None else f", beta={self.beta}"
         return f"Flow({type(self.network).__name__}, event_shape={self.event_shape}, path={self.path.name}{tilted})"
 
     @property
@@ -106,12 +111,41 @@ class Flow:
                 flow.scale = flow.scale.to(device=device, dtype=dtype)
         return self
 
-    def velocity(self, x: Tensor, t: Tensor | float, condition: Tensor | int | None = None) -> Tensor:
+    def at(self, beta: float | Sequence[float] | None) -> Flow:
+        """This flow at one beta of its range, sharing the network; every method works on what is returned.
+
+        Args:
+            beta: within the range; one number for each energy where there are several. For a flow of one beta: that
+                beta, or None.
+
+        Raises:
+            ValueError: outside the range.
+        """
+        if self.beta_range is None:
+            if beta is not None and not same_beta(beta, self.beta):
+                raise ValueError(f"beta must be {self.beta}, what this flow was tilted to, or None; got {beta}")
+            return self
+        numbers = check_at(beta, self.beta_range)
+        fixed = copy.copy(self)
+        scaled = scale_beta(torch.tensor([numbers], dtype=torch.float64), self.beta_range)[0]
+        fixed.network = AtBeta(self.network, scaled.clamp(0, 1))
+        fixed.beta, fixed.beta_range, fixed.tuned = numbers[0] if len(numbers) == 1 else numbers, None, None
+        return fixed
+
+    def velocity(
+        self,
+        x: Tensor,
+        t: Tensor | float,
+        condition: Tensor | int | None = None,
+        *,
+        beta: float | Sequence[float] | None = None,
+    ) -> Tensor:
         """dx/dt at x (batch, *event) and t (batch,) or one number; (batch, *event), in units of x.
 
         Raises:
-            ValueError: for another event shape, or a condition that does not fit.
+            ValueError: for another event shape, a condition that does not fit, or a beta outside the range.
         """
+        self = self.at(beta)
         x = self._check_x(x)
         z = (x - self.shift) / self.scale
         t = torch.as_tensor(t, dtype=z.dtype, device=z.device).expand(len(z))
@@ -122,10 +156,10 @@ class Flow:
         n: int,
         condition: Tensor | int | None = None,
         *,
-        beta: float | None = None,
+        beta: float | Sequence[float] | None = None,
         solver: str | Solver | None = None,
         correct: bool | None = None,
-        energy: EnergyModel | None = None,
+        energy: EnergyModel | list[EnergyModel] | None = None,
         rtol: float = 1e-5,
         atol: float = 1e-5,
         seed: int = 0,
@@ -135,7 +169,7 @@ class Flow:
         Args:
             n: how many.
             condition: labels (n,) or vectors (n, k), or one label for all; for conditional flows.
-            beta: must be the beta the flow was tilted to, or None.
+            beta: anywhere in the range of a flow of every beta; else the beta the flow was tilted to, or None.
             solver: None is ``adams``; a name (``dopri5``, ``rk4``, ``tuned`` …) or a solver.
             correct: draw four times as many and resample by base · exp(−beta·E) / q, see `egflow.correct`; None: not.
             energy: for ``correct`` where the flow was loaded; else that of the last tilt.
@@ -148,8 +182,7 @@ class Flow:
         Raises:
             ValueError: for a bad n, condition, beta or solver, or a correction without base or energy.
         """
-        if beta is not None and (self.beta is None or not math.isclose(beta, self.beta)):
-            raise ValueError(f"beta must be {self.beta}, what this flow was tilted to, or None; got {beta}")
+        self = self.at(beta)
         if not correct:
             return self.solve(n, condition, solver=solver, rtol=rtol, atol=atol, seed=seed).y
         from egflow._correct import correct as correct_samples
@@ -167,18 +200,37 @@ class Flow:
         n: int,
         condition: Tensor | int | None = None,
         *,
+        beta: float | Sequence[float] | None = None,
         solver: str | Solver | None = None,
         rtol: float = 1e-5,
         atol: float = 1e-5,
         seed: int = 0,
     ) -> Solution:
         """As `sample`, with the solver's statistics: a `Solution` of samples, evaluations and rejected steps."""
-        check_count("n", n)
-        condition = self._check_condition(condition, n)
-        generator = torch.Generator().manual_seed(mix(seed, -2))
-        z_0 = torch.randn(n, *self.event_shape, generator=generator).to(self.shift)
+        self = self.at(beta)
+        condition = self._check_condition(condition, check_count("n", n))
+        z_0 = self._source(n, seed)
         solution = self.integrate(z_0, 0.0, self.path.t_end, condition, solver=solver, rtol=rtol, atol=atol)
         return Solution(self.shift + self.scale * solution.y, solution.nfe, solution.rejected)
+
+    def sample_with_log_prob(
+        self,
+        n: int,
+        condition: Tensor | int | None = None,
+        *,
+        beta: float | Sequence[float] | None = None,
+        probes: int | None = None,
+        solver: str | Solver | None = None,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        seed: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """n samples (n, *event) and their log-densities (n,) float64, from one integration; see `log_prob`."""
+        self = self.at(beta)
+        condition = self._check_condition(condition, check_count("n", n))
+        settings = self._density_settings(probes, solver, rtol, atol, seed)
+        z, log_q = push_density(self._velocity, self._source(n, seed), condition, self.path.t_end, settings)
+        return self.shift + self.scale * z, log_q - self._log_scale
 
     def integrate(
         self,
@@ -219,8 +271,7 @@ class Flow:
         """
         check_count("n", n)
         c = self._check_condition(condition, n)
-        generator = torch.Generator().manual_seed(mix(seed, -3))
-        z_0 = torch.randn(n, *self.event_shape, generator=generator).to(self.shift)
+        z_0 = self._source(n, seed, -3)
         with torch.no_grad():
             self.tuned, error = fit_tuned(
                 lambda y, t, rows: self._velocity(y, t, None if c is None else c[rows]), z_0, 0.0, self.path.t_end, nfe
@@ -232,6 +283,7 @@ class Flow:
         x: Tensor,
         condition: Tensor | int | None = None,
         *,
+        beta: float | Sequence[float] | None = None,
         probes: int | None = None,
         solver: str | Solver | None = None,
         rtol: float = 1e-5,
@@ -244,7 +296,7 @@ class Flow:
 
         Args:
             x: (batch, *event).
-            condition: as in `sample`.
+            condition, beta: as in `sample`.
             probes: None for the exact divergence (a backward pass a dimension and evaluation), or the number of
                 Hutchinson's probes; `log_prob_with_error` gives their error bar.
             solver, rtol, atol: as in `sample`; ``tuned`` does not apply.
@@ -253,6 +305,7 @@ class Flow:
         Returns:
             (batch,).
         """
+        self = self.at(beta)
         return self.log_prob_with_error(x, condition, probes=probes, solver=solver, rtol=rtol, atol=atol, seed=seed)[0]
 
     def log_prob_with_error(
@@ -260,6 +313,7 @@ class Flow:
         x: Tensor,
         condition: Tensor | int | None = None,
         *,
+        beta: float | Sequence[float] | None = None,
         probes: int | None = None,
         solver: str | Solver | None = None,
         rtol: float = 1e-5,
@@ -267,16 +321,13 @@ class Flow:
         seed: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """As `log_prob`, with the standard error of Hutchinson's estimate (0 where exact, NaN for one probe)."""
+        self = self.at(beta)
         x = self._check_x(x)
         condition = self._check_condition(condition, len(x))
-        if probes is not None:
-            check_count("probes", probes)
+        settings = self._density_settings(probes, solver, rtol, atol, mix(seed, -4))
         z = (x - self.shift) / self.scale
-        source, error = integrate_density(
-            self._velocity, z, condition, self.path.t_end, probes, make_solver(solver), rtol, atol, mix(seed, -4)
-        )
-        log_scale = self.scale.double().log().expand(self.event_shape).sum()
-        return (source - log_scale).to(x.dtype), error.to(x.dtype)
+        log_q, error = log_density(self._velocity, z, condition, self.path.t_end, settings)
+        return (log_q - self._log_scale).to(x.dtype), error.to(x.dtype)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Save into a folder: weights.safetensors, model.json, the report, and the base in ``base/``.
@@ -317,23 +368,22 @@ class Flow:
         return x.to(self.shift)
 
     def _check_condition(self, condition: Tensor | int | None, n: int) -> Tensor | None:
-        if condition is None and self.condition_shape is None:
-            return None
-        if self.condition_shape is None:
-            raise ValueError("condition must be None: this flow was trained without conditions")
-        if condition is None:
-            raise ValueError("condition is missing: this flow was trained with conditions")
-        c = torch.as_tensor(condition, device=self.device)
-        if c.ndim == len(self.condition_shape):
-            c = c.expand(n, *self.condition_shape)
-        if tuple(c.shape) != (n, *self.condition_shape):
-            wanted = (n, *self.condition_shape)
-            raise ValueError(f"condition must have shape {wanted}, one row a sample, got {tuple(c.shape)}")
-        if self.num_classes is None:
-            return c.to(self.shift)
-        if c.is_floating_point() or bool(((c < 0) | (c >= self.num_classes)).any()):
-            raise ValueError(f"condition must hold labels 0 … {self.num_classes - 1} as whole numbers")
-        return c.long()
+        return check_flow_condition(condition, n, self.condition_shape, self.num_classes, self.shift)
+
+    def _source(self, n: int, seed: int, stream: int = -2) -> Tensor:
+        generator = torch.Generator().manual_seed(mix(seed, stream))
+        return torch.randn(n, *self.event_shape, generator=generator).to(self.shift)
+
+    @property
+    def _log_scale(self) -> Tensor:
+        return self.scale.double().log().expand(self.event_shape).sum()
+
+    def _density_settings(
+        self, probes: int | None, solver: str | Solver | None, rtol: float, atol: float, seed: int
+    ) -> DensitySettings:
+        if probes is not None:
+            check_count("probes", probes)
+        return DensitySettings(probes, make_solver(solver), rtol, atol, seed)
 
 
 def _describe(x: object) -> str:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from egflow._files import write_atomic, write_text
-from egflow.network import NETWORKS
+from egflow.network import NETWORKS, AtBeta
 from egflow.path import PATHS
 from egflow.solver import Tuned
 
@@ -32,6 +32,8 @@ SCHEMA = "egflow-model/1"
 
 def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
     """Write the flow into a new folder beside the target, then rename it; see `Flow.save`."""
+    if isinstance(flow.network, AtBeta):
+        raise ValueError("a flow made by at(beta) shares its network with the flow of every beta: save that one")
     target = Path(folder)
     if target.exists() and not (target / "model.json").is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target} exists and is not a saved model: choose another folder")
@@ -74,6 +76,7 @@ def _write(flow: Flow, folder: Path) -> None:
         "condition_shape": None if flow.condition_shape is None else list(flow.condition_shape),
         "num_classes": flow.num_classes,
         "beta": flow.beta,
+        "beta_range": flow.beta_range,
         "tuned": None if flow.tuned is None else flow.tuned.to_dict(),
         "weights_sha256": _sha256(weights),
     }
@@ -119,7 +122,9 @@ def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> 
             scale=tensors["scale"],
         )
         flow.condition_shape = None if model["condition_shape"] is None else tuple(model["condition_shape"])
-        flow.num_classes, flow.beta = model["num_classes"], model["beta"]
+        flow.num_classes, beta, ranges = model["num_classes"], model["beta"], model.get("beta_range")
+        flow.beta = tuple(beta) if isinstance(beta, list) else beta
+        flow.beta_range = None if ranges is None else tuple((float(low), float(high)) for low, high in ranges)
         flow.tuned = None if model["tuned"] is None else Tuned.from_dict(model["tuned"])
     except (SafetensorError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(f"{source} does not hold a model this version can read: {error}") from None

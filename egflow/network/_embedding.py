@@ -19,6 +19,26 @@ def time_features(t: Tensor) -> Tensor:
     return torch.cat([t[:, None], angle.sin(), angle.cos()], dim=1)
 
 
+class BetaEmbedding(nn.Module):
+    """Embeds betas (batch, beta_dim), scaled to [0, 1], as (batch, width); zero until it is trained.
+
+    Args:
+        width: of the output.
+        beta_dim: number of energies.
+    """
+
+    def __init__(self, width: int, beta_dim: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(5 * beta_dim, width)
+        nn.init.zeros_(self.embed.weight)
+        nn.init.zeros_(self.embed.bias)
+
+    def forward(self, beta: Tensor) -> Tensor:
+        """(batch, beta_dim) -> (batch, width): linear in s, s² and cos(π k s), k = 1 … 3."""
+        waves = [torch.cos(math.pi * k * beta) for k in (1, 2, 3)]
+        return self.embed(torch.cat([beta, beta.square(), *waves], dim=1))
+
+
 class ConditionEmbedding(nn.Module):
     """Embeds labels (batch,) long, or vectors (batch, condition_dim) float, as (batch, width).
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from egflow.network._embedding import TIME_FEATURES, ConditionEmbedding, time_features
+from egflow.network._embedding import TIME_FEATURES, BetaEmbedding, ConditionEmbedding, time_features
 
 
 class MLP(nn.Module):
@@ -25,6 +25,7 @@ class MLP(nn.Module):
             structure in few dimensions is learnt sooner.
         condition_dim: length of a vector condition, or 0.
         num_classes: number of condition labels, or 0.
+        beta_dim: number of betas the field is a function of, or 0.
 
     Example:
         >>> net = MLP((2,), width=16, depth=2)
@@ -40,6 +41,7 @@ class MLP(nn.Module):
         frequencies: Sequence[float] = (),
         condition_dim: int = 0,
         num_classes: int = 0,
+        beta_dim: int = 0,
     ) -> None:
         super().__init__()
         self.config = {
@@ -49,23 +51,27 @@ class MLP(nn.Module):
             "frequencies": list(frequencies),
             "condition_dim": condition_dim,
             "num_classes": num_classes,
+            "beta_dim": beta_dim,
         }
         size = math.prod(event_shape)
         self.frequencies = tuple(frequencies)
         self.inlet = nn.Linear(size * (1 + 2 * len(self.frequencies)) + TIME_FEATURES, width)
         self.condition = ConditionEmbedding(width, condition_dim, num_classes) if condition_dim + num_classes else None
+        self.beta = BetaEmbedding(width, beta_dim) if beta_dim else None
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.outlet = nn.Linear(width, size)
         nn.init.zeros_(self.outlet.weight)
         nn.init.zeros_(self.outlet.bias)
 
-    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """x (batch, *event), t (batch,), condition (batch,) or (batch, condition_dim) -> (batch, *event)."""
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
+        """x (batch, *event), t (batch,), condition (batch,) or (batch, condition_dim), beta -> (batch, *event)."""
         flat = x.flatten(1)
         waves = [wave(frequency * flat) for frequency in self.frequencies for wave in (torch.sin, torch.cos)]
         h = self.inlet(torch.cat([flat, *waves, time_features(t)], dim=1))
         if self.condition is not None:
             h = h + self.condition(condition)
+        if self.beta is not None:
+            h = h + self.beta(beta)
         for layer in self.hidden:
             h = h + layer(F.silu(h))
         return self.outlet(F.silu(h)).reshape(x.shape)

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from egflow.network._embedding import ConditionEmbedding
+from egflow.network._embedding import BetaEmbedding, ConditionEmbedding
 
 GROUPS = 8
 
@@ -30,6 +30,7 @@ class UNet(nn.Module):
         blocks: residual blocks at each resolution, on the way down and on the way up.
         condition_dim: length of a vector condition, or 0.
         num_classes: number of condition labels, or 0.
+        beta_dim: number of betas the field is a function of, or 0.
 
     Raises:
         ValueError: for a size that cannot be halved that often, or a width that is no multiple of 8.
@@ -49,6 +50,7 @@ class UNet(nn.Module):
         blocks: int = 1,
         condition_dim: int = 0,
         num_classes: int = 0,
+        beta_dim: int = 0,
     ) -> None:
         super().__init__()
         if size < 1 or levels < 1 or size % 2 ** (levels - 1):
@@ -66,12 +68,14 @@ class UNet(nn.Module):
             "blocks": blocks,
             "condition_dim": condition_dim,
             "num_classes": num_classes,
+            "beta_dim": beta_dim,
         }
         widths = [width * min(2**level, 2) for level in range(levels)]
         embedding = 4 * width
         self.time = nn.Sequential(nn.Linear(2 * width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         conditional = condition_dim + num_classes > 0
         self.condition = ConditionEmbedding(embedding, condition_dim, num_classes) if conditional else None
+        self.beta = BetaEmbedding(embedding, beta_dim) if beta_dim else None
         self.inlet = nn.Conv2d(channels, width, 3, padding=1)
         self.down = nn.ModuleList(
             nn.ModuleList(ResidualBlock(inner, inner, embedding) for _ in range(blocks)) for inner in widths
@@ -90,8 +94,8 @@ class UNet(nn.Module):
         nn.init.zeros_(self.outlet.weight)
         nn.init.zeros_(_bias(self.outlet))
 
-    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """x (batch, c, h, w), t (batch,), condition (batch,) long or (batch, condition_dim) -> (batch, c, h, w)."""
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
+        """x (batch, c, h, w), t (batch,), condition (batch,) or (batch, condition_dim), beta -> (batch, c, h, w)."""
         channels, size = self.config["channels"], self.config["size"]
         if x.shape[1:] != (channels, size, size):
             raise ValueError(f"x has shape {tuple(x.shape)}, this U-Net takes (batch, {channels}, {size}, {size})")
@@ -100,6 +104,8 @@ class UNet(nn.Module):
             if condition is None:
                 raise ValueError("condition is None, and this U-Net was built with one: pass condition=")
             embedding = embedding + self.condition(condition)
+        if self.beta is not None:
+            embedding = embedding + self.beta(beta)
         embedding = F.silu(embedding)
         h, kept = self.inlet(x), []
         for level, blocks in enumerate(self.down):

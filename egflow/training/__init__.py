@@ -2,14 +2,19 @@
 
 from egflow.training._draws import StepDraws, mix
 from egflow.training._options import TrainingOptions
-from egflow.training._problem import Batch, Population, Problem
+from egflow.training._problem import Batch, FlowMatching, Population, Problem, Splits
+from egflow.training._token_problem import TokenBatch, TokenMatching
 from egflow.training._train import Trained, TrainingError, check_count, train
 
 __all__ = [
     "Batch",
+    "FlowMatching",
     "Population",
     "Problem",
+    "Splits",
     "StepDraws",
+    "TokenBatch",
+    "TokenMatching",
     "Trained",
     "TrainingError",
     "TrainingOptions",

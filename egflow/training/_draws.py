@@ -36,23 +36,28 @@ class StepDraws:
     Attributes:
         u: (batch,) float64 positions in [0, 1), increasing, for x_1.
         t: (batch,) flow times in [0, 1).
-        x_0: (batch, *event) source samples.
+        generator: seeded for the step, for what else a problem draws, always in the same order.
     """
 
     u: Tensor
     t: Tensor
-    x_0: Tensor
+    generator: torch.Generator
 
     @classmethod
-    def at(cls, seed: int, step: int, batch: int, event_shape: Sequence[int], generator: torch.Generator) -> StepDraws:
+    def at(cls, seed: int, step: int, batch: int, generator: torch.Generator) -> StepDraws:
         """The draws of one step. The generator is only a place to draw in: it is seeded here."""
         generator.manual_seed(mix(seed, step))
         offset = torch.rand(2, generator=generator, dtype=torch.float64)
         strata = torch.arange(batch, dtype=torch.float64)
         order = torch.randperm(batch, generator=generator)
-        half = torch.randn((batch + 1) // 2, *event_shape, generator=generator)
-        return cls(
-            u=(strata + offset[0]) / batch,
-            t=((strata[order] + offset[1]) / batch).float(),
-            x_0=torch.cat([half, -half[: batch // 2]]),
-        )
+        return cls((strata + offset[0]) / batch, ((strata[order] + offset[1]) / batch).float(), generator)
+
+    def normal(self, event_shape: Sequence[int]) -> Tensor:
+        """(batch, *event_shape) standard normal, antithetic."""
+        batch = len(self.u)
+        half = torch.randn((batch + 1) // 2, *event_shape, generator=self.generator)
+        return torch.cat([half, -half[: batch // 2]])
+
+    def uniform(self, *shape: int) -> Tensor:
+        """(batch, *shape) uniform in [0, 1)."""
+        return torch.rand(len(self.u), *shape, generator=self.generator)

@@ -1,12 +1,15 @@
-"""What is trained on: weighted data on a path, and the loss of one batch of it."""
+"""What is trained on: weighted data, and the loss of one batch of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from egflow.coupling import Coupling, independent
+from egflow.network import scale_beta
 from egflow.objective import Objective
 from egflow.path import Path, PathSample, Prediction
 from egflow.training._draws import StepDraws
@@ -22,35 +25,66 @@ class Population:
     batches: Batches
 
 
+class Splits(Protocol):
+    """A batch as a problem makes it; the trainer only cuts it into parts, for gradient accumulation."""
+
+    def split(self, parts: int) -> Sequence[Any]:
+        """The same rows in consecutive parts."""
+        ...
+
+
+class Problem(Protocol):
+    """Data and objective of one training."""
+
+    @property
+    def train(self) -> Population:
+        """The data to fit."""
+        ...
+
+    @property
+    def held_out(self) -> Population | None:
+        """The data only watched, or None."""
+        ...
+
+    def batch(self, draws: StepDraws, population: Population) -> Splits:
+        """The draws of one step, made into what the network sees and is asked for."""
+        ...
+
+    def losses(self, network: nn.Module, batch: Any) -> Tensor:
+        """Weighted loss of each row, (batch,)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Points on paths, with their condition and the factor of their loss (None for 1)."""
+    """Points on paths, with their condition, scaled beta (batch, k), and the factor of their loss (None for 1)."""
 
     point: PathSample
     condition: Tensor | None
+    beta: Tensor | None
     weight: Tensor | None
 
     def split(self, parts: int) -> list[Batch]:
-        """The same rows in consecutive parts, for gradient accumulation."""
+        """The same rows in consecutive parts."""
         if parts == 1:
             return [self]
         p = self.point
         rows = zip(*(field.chunk(parts) for field in (p.x_t, p.t, p.x_0, p.x_1, p.u_t)), strict=True)
         count = len(p.t.chunk(parts))
-        conditions = [None] * count if self.condition is None else self.condition.chunk(parts)
-        weights = [None] * count if self.weight is None else self.weight.chunk(parts)
-        return [Batch(PathSample(*row), c, w) for row, c, w in zip(rows, conditions, weights, strict=True)]
+        optional = (self.condition, self.beta, self.weight)
+        others = zip(*([None] * count if part is None else part.chunk(parts) for part in optional), strict=True)
+        return [Batch(PathSample(*row), *other) for row, other in zip(rows, others, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Data, path and objective of one training; data are preprocessed and on the network's device.
+class FlowMatching:
+    """Weighted flow matching on a continuous path; data are preprocessed and on the network's device.
 
     Attributes:
         path, objective, coupling: see their modules.
         prediction: what the network's output means.
-        train: the data to fit.
-        held_out: the data only watched, or None.
+        train, held_out: the data to fit, and those only watched, or None.
+        beta_range: (low, high) for each energy where one network learns all beta, or None.
     """
 
     path: Path
@@ -59,20 +93,27 @@ class Problem:
     prediction: Prediction
     train: Population
     held_out: Population | None = None
+    beta_range: Sequence[tuple[float, float]] | None = None
 
     def batch(self, draws: StepDraws, population: Population) -> Batch:
         """The draws of one step, made into points on paths."""
-        index, weight = population.batches(draws.u)
-        x_1 = population.x[index]
-        x_0 = draws.x_0.to(x_1)
+        x_0 = draws.normal(population.x.shape[1:])
+        drawn = population.batches(draws.u, draws.generator)
+        x_1 = population.x[drawn.index]
+        x_0 = x_0.to(x_1)
         if self.coupling is not independent:  # whose pairs are the rows as they stand
             x_0 = x_0[self.coupling(x_0, x_1)]
         point = self.path.sample(x_0, x_1, (draws.t * self.path.t_end).to(x_1))
-        condition = None if population.condition is None else population.condition[index]
-        return Batch(point, condition, None if weight is None else weight.to(x_1))
+        condition = None if population.condition is None else population.condition[drawn.index]
+        beta = None
+        if drawn.beta is not None and self.beta_range is not None:
+            beta = scale_beta(drawn.beta, self.beta_range).to(x_1)
+        return Batch(point, condition, beta, None if drawn.weight is None else drawn.weight.to(x_1))
 
     def losses(self, network: nn.Module, batch: Batch) -> Tensor:
         """Weighted loss of each row, (batch,)."""
-        value = network(batch.point.x_t, batch.point.t, batch.condition)
+        # a network of the user's own need not know of beta
+        beta = () if batch.beta is None else (batch.beta,)
+        value = network(batch.point.x_t, batch.point.t, batch.condition, *beta)
         loss = self.objective(self.path, value.float(), self.prediction, batch.point)
         return loss if batch.weight is None else batch.weight * loss

@@ -17,7 +17,7 @@ from egflow.training._draws import StepDraws, mix
 from egflow.training._interrupt import DeferredInterrupts
 from egflow.training._metrics import Metrics, ProgressLine
 from egflow.training._options import TrainingOptions
-from egflow.training._problem import Batch, Problem
+from egflow.training._problem import Problem, Splits
 from egflow.training._watch import HeldOutLoss
 
 _HELD_OUT_EVERY = 500
@@ -112,8 +112,7 @@ class _Training:
         torch.default_generator.manual_seed(mix(self.seed, self.step, 1))
         if self.loss_sum.is_cuda:
             torch.cuda.manual_seed(mix(self.seed, self.step, 1))
-        shape = self.problem.train.x.shape[1:]
-        draws = StepDraws.at(self.seed, self.step, self.batch_size, shape, self._generator)
+        draws = StepDraws.at(self.seed, self.step, self.batch_size, self._generator)
         rate = 0.5 * self.options.learning_rate * (1 + math.cos(math.pi * self.step / self.steps))
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
@@ -132,7 +131,7 @@ class _Training:
         self.loss_sum += loss
         self.loss_count += 1
 
-    def _backward(self, batch: Batch) -> Tensor:
+    def _backward(self, batch: Splits) -> Tensor:
         device = self.problem.train.x.device.type
         total = torch.zeros((), device=device)
         for part in batch.split(self.options.accumulate):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from egflow.training._draws import StepDraws
-from egflow.training._problem import Batch, Problem
+from egflow.training._problem import Problem, Splits
 
 BATCH = 2_048
 _RISE = 4.0  # standard errors of the paired difference that make a rise worth a word
@@ -19,10 +19,10 @@ class HeldOutLoss:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._batch: Batch | None = None
+        self._batch: Splits | None = None
         if problem.held_out is not None:
             # a constant seed: the batch is the same for every seed and stage, and across a resume
-            draws = StepDraws.at(0, -1, BATCH, problem.train.x.shape[1:], torch.Generator())
+            draws = StepDraws.at(0, -1, BATCH, torch.Generator())
             self._batch = problem.batch(draws, problem.held_out)
         self._best: Tensor | None = None
         self._best_step = 0

@@ -20,11 +20,26 @@ from torch import Tensor
 from egflow.weights._weights import normalise
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The x_1 of one step.
+
+    Attributes:
+        index: (batch,) long.
+        weight: (batch,) float64 factors of the loss, or None for 1.
+        beta: (batch, k) float64, the beta of k energies each row was drawn at, or None where all rows share one.
+    """
+
+    index: Tensor
+    weight: Tensor | None = None
+    beta: Tensor | None = None
+
+
 class Batches(Protocol):
     """Draws of one tilt, ready to be taken step by step."""
 
-    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Positions u (batch,) in [0, 1) -> indices (batch,) long, and loss weights (batch,) float64 or None for 1."""
+    def __call__(self, u: Tensor, generator: torch.Generator) -> Drawn:
+        """Positions u (batch,) in [0, 1), and a generator for what else is drawn -> the x_1 of a step."""
         ...
 
 
@@ -48,6 +63,11 @@ class Inverse:
         return self._support[place.clamp_(max=len(self._support) - 1)]
 
 
+def resample(log_w: Tensor, u: Tensor) -> Tensor:
+    """Indices (n,) ∝ exp(log_w (N,)) at positions u (n,) in [0, 1); a point of weight 0 is never returned."""
+    return Inverse(normalise(log_w))(u)
+
+
 @dataclass(frozen=True, slots=True)
 class Resample:
     """Draw x_1 ∝ w.
@@ -68,13 +88,13 @@ class Resample:
         share = normalise(log_w)
         if self.defensive == 0.0:
             plain = Inverse(share)
-            return lambda u: (plain(u), None)
+            return lambda u, generator: Drawn(plain(u))
         mixed = (1 - self.defensive) * share + self.defensive * normalise(log_s)
         draw, ratio = Inverse(mixed), share / mixed.clamp_min(torch.finfo(torch.float64).tiny)
 
-        def batches(u: Tensor) -> tuple[Tensor, Tensor]:
+        def batches(u: Tensor, generator: torch.Generator) -> Drawn:
             index = draw(u)
-            return index, ratio[index]
+            return Drawn(index, ratio[index])
 
         return batches
 
@@ -89,9 +109,9 @@ class Global:
         draw = Inverse(original)
         ratio = torch.where(original > 0, normalise(log_w) / original, 0.0)
 
-        def batches(u: Tensor) -> tuple[Tensor, Tensor]:
+        def batches(u: Tensor, generator: torch.Generator) -> Drawn:
             index = draw(u)
-            return index, ratio[index]
+            return Drawn(index, ratio[index])
 
         return batches
 
@@ -105,12 +125,12 @@ class Softmax:
         draw = Inverse(normalise(log_s))
         exponent = torch.where(log_s > -math.inf, log_w - log_s, -math.inf)
 
-        def batches(u: Tensor) -> tuple[Tensor, Tensor]:
+        def batches(u: Tensor, generator: torch.Generator) -> Drawn:
             index = draw(u)
             inside = exponent[index]
             # a batch of forbidden points alone has no softmax: it carries no weight rather than NaN
             alive = bool((inside > -math.inf).any())
-            return index, len(u) * torch.softmax(inside, 0) if alive else torch.zeros_like(inside)
+            return Drawn(index, len(u) * torch.softmax(inside, 0) if alive else torch.zeros_like(inside))
 
         return batches
 

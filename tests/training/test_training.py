@@ -14,17 +14,17 @@ from egflow.coupling import independent
 from egflow.network import MLP
 from egflow.objective import cefm
 from egflow.path import CondOT
-from egflow.training import Population, Problem, StepDraws, TrainingError, TrainingOptions, mix, train
+from egflow.training import FlowMatching, Population, StepDraws, TrainingError, TrainingOptions, mix, train
 from egflow.weights import Resample
 
 QUIET = TrainingOptions(progress="quiet", checkpoint_every=10, log_every=7)
 
 
-def problem(n: int = 300) -> Problem:
+def problem(n: int = 300) -> FlowMatching:
     x = torch.randn(n, 2, generator=torch.Generator().manual_seed(0)) * 0.3 + 1
     log_w = torch.zeros(n, dtype=torch.float64)
     population = Population(x, None, Resample().prepare(log_w, log_w))
-    return Problem(CondOT(), cefm, independent, "velocity", population, population)
+    return FlowMatching(CondOT(), cefm, independent, "velocity", population, population)
 
 
 def network(dropout: float = 0.0) -> nn.Module:
@@ -46,25 +46,30 @@ def weights_of(module: nn.Module) -> Tensor:
 
 
 def test_draws_are_a_function_of_seed_and_step() -> None:
-    first = StepDraws.at(3, 11, 7, (2,), torch.Generator())
-    again = StepDraws.at(3, 11, 7, (2,), torch.Generator().manual_seed(99))
-    other = StepDraws.at(3, 12, 7, (2,), torch.Generator())
-    assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in ("u", "t", "x_0"))
-    assert not torch.equal(first.x_0, other.x_0)
+    first = StepDraws.at(3, 11, 7, torch.Generator())
+    again = StepDraws.at(3, 11, 7, torch.Generator().manual_seed(99))
+    other = StepDraws.at(3, 12, 7, torch.Generator())
+    assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in ("u", "t"))
+    x_0 = first.normal((2,))
+    assert torch.equal(x_0, again.normal((2,))) and not torch.equal(x_0, other.normal((2,)))
 
 
 def test_draws_are_stratified_and_antithetic() -> None:
-    draws = StepDraws.at(0, 0, 8, (3,), torch.Generator())
+    draws = StepDraws.at(0, 0, 8, torch.Generator())
     assert (draws.u * 8).long().tolist() == list(range(8))
     assert sorted((draws.t * 8).long().tolist()) == list(range(8))
-    assert torch.equal(draws.x_0[4:], -draws.x_0[:4])
+    x_0 = draws.normal((3,))
+    assert torch.equal(x_0[4:], -x_0[:4])
 
 
 def test_draws_have_the_right_means() -> None:
     generator = torch.Generator()
-    many = [StepDraws.at(1, step, 16, (1,), generator) for step in range(2_000)]
-    x_0 = torch.stack([draws.x_0[:8] for draws in many]).flatten()
-    t = torch.stack([draws.t[0] for draws in many])
+    x_0, t = [], []
+    for step in range(2_000):
+        draws = StepDraws.at(1, step, 16, generator)
+        x_0.append(draws.normal((1,))[:8])
+        t.append(draws.t[0])
+    x_0, t = torch.stack(x_0).flatten(), torch.stack(t)
     assert float(x_0.var()) == pytest.approx(1, abs=4 * (2 / len(x_0)) ** 0.5)
     assert float(t.mean()) == pytest.approx(0.5, abs=4 / (12 * len(t)) ** 0.5)
 
@@ -172,7 +177,7 @@ def test_accumulation_is_the_same_training() -> None:
     torch.testing.assert_close(weights_of(runs[0].network), weights_of(runs[1].network), rtol=1e-5, atol=1e-6)
 
 
-def double(given: Problem) -> Problem:
+def double(given: FlowMatching) -> FlowMatching:
     population = replace(given.train, x=given.train.x.double())
     return replace(given, train=population, held_out=population)
 

@@ -118,6 +118,7 @@ def test_per_condition_refuses_an_empty_label() -> None:
         per_condition_weights(log_weights(values(0.0, INF), 1.0), torch.tensor([0, 1]))
 
 
+GENERATOR = torch.Generator()  # unused by these draws
 LOG_W = log_weights(values(0.0, 1.0, INF, 0.3, 2.0), 1.7, torch.tensor([1.0, 1.0, 5.0, 0.5, 2.0]))
 LOG_S = torch.tensor([1.0, 1.0, 0.0, 0.5, 2.0], dtype=torch.float64).log()
 
@@ -126,14 +127,16 @@ LOG_S = torch.tensor([1.0, 1.0, 0.0, 0.5, 2.0], dtype=torch.float64).log()
 def test_draws_are_unbiased(draw: Resample | Global) -> None:
     """Counting every position of a fine systematic grid, draws times loss weight are the shares."""
     n = 200_000
-    index, weight = draw.prepare(LOG_W, LOG_S)((torch.arange(n, dtype=torch.float64) + 0.5) / n)
+    drawn = draw.prepare(LOG_W, LOG_S)((torch.arange(n, dtype=torch.float64) + 0.5) / n, GENERATOR)
+    index, weight = drawn.index, drawn.weight
     counted = torch.zeros(5, dtype=torch.float64)
     counted.index_add_(0, index, torch.ones(n, dtype=torch.float64) if weight is None else weight)
     torch.testing.assert_close(counted / n, normalise(LOG_W), atol=5 / n * 5, rtol=0)
 
 
 def test_softmax_is_the_papers_form() -> None:
-    index, weight = Softmax().prepare(LOG_W, LOG_S)(torch.linspace(0, 0.999, 7, dtype=torch.float64))
+    drawn = Softmax().prepare(LOG_W, LOG_S)(torch.linspace(0, 0.999, 7, dtype=torch.float64), GENERATOR)
+    index, weight = drawn.index, drawn.weight
     exponent = -1.7 * torch.tensor([0.0, 1.0, INF, 0.3, 2.0], dtype=torch.float64)
     assert weight is not None
     torch.testing.assert_close(weight, 7 * torch.softmax(exponent[index], 0))
@@ -141,18 +144,20 @@ def test_softmax_is_the_papers_form() -> None:
 
 def test_softmax_of_forbidden_alone_is_zero() -> None:
     log_w = torch.tensor([-INF, 0.0], dtype=torch.float64)
-    _, weight = Softmax().prepare(log_w, torch.zeros(2, dtype=torch.float64))(torch.zeros(4, dtype=torch.float64))
+    batches = Softmax().prepare(log_w, torch.zeros(2, dtype=torch.float64))
+    weight = batches(torch.zeros(4, dtype=torch.float64), GENERATOR).weight
     assert weight is not None and weight.tolist() == [0.0] * 4
 
 
 def test_a_point_without_weight_is_never_drawn() -> None:
     batches = Resample().prepare(torch.tensor([-INF, 0.0, -INF], dtype=torch.float64), torch.zeros(3))
-    index, _ = batches(torch.tensor([0.0, 0.5, 1.0 - 1e-16], dtype=torch.float64))
+    index = batches(torch.tensor([0.0, 0.5, 1.0 - 1e-16], dtype=torch.float64), GENERATOR).index
     assert index.tolist() == [1, 1, 1]
 
 
 def test_defensive_share_bounds_the_weight() -> None:
-    _, weight = Resample(defensive=0.25).prepare(LOG_W, LOG_S)(torch.linspace(0, 0.999, 500, dtype=torch.float64))
+    batches = Resample(defensive=0.25).prepare(LOG_W, LOG_S)
+    weight = batches(torch.linspace(0, 0.999, 500, dtype=torch.float64), GENERATOR).weight
     assert weight is not None and float(weight.max()) <= 1 / 0.75
 
 

@@ -1,0 +1,76 @@
+"""Checks of what a flow is asked: its condition and its beta."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_flow_condition(
+    condition: Tensor | int | None, n: int, shape: tuple[int, ...] | None, num_classes: int | None, like: Tensor
+) -> Tensor | None:
+    """A condition for n rows, expanded where one is given for all; None for a flow without conditions.
+
+    Raises:
+        ValueError: where it is missing, not wanted, of another shape, or no label the flow knows.
+    """
+    if condition is None and shape is None:
+        return None
+    if shape is None:
+        raise ValueError("condition must be None: this flow was trained without conditions")
+    if condition is None:
+        raise ValueError("condition is missing: this flow was trained with conditions")
+    c = torch.as_tensor(condition, device=like.device)
+    if c.ndim == len(shape):
+        c = c.expand(n, *shape)
+    if tuple(c.shape) != (n, *shape):
+        raise ValueError(f"condition must have shape {(n, *shape)}, one row a sample, got {tuple(c.shape)}")
+    if num_classes is None:
+        return c.to(like)
+    if c.is_floating_point() or bool(((c < 0) | (c >= num_classes)).any()):
+        raise ValueError(f"condition must hold labels 0 … {num_classes - 1} as whole numbers")
+    return c.long()
+
+
+def check_at(beta: Any, beta_range: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    """One beta for each energy, each inside the trained range. Raises ValueError otherwise."""
+    words = say_range(beta_range)
+    if beta is None:
+        raise ValueError(f"beta is missing: this flow was trained over {words}; pass beta=")
+    several = isinstance(beta, Sequence | Tensor) and not isinstance(beta, str)
+    given: list[Any] = list(beta) if several else [beta]
+    if len(given) != len(beta_range) or not all(isinstance(b, Real | Tensor) for b in given):
+        wanted = "one number" if len(beta_range) == 1 else f"{len(beta_range)} numbers, one for each energy"
+        raise ValueError(f"beta must be {wanted} in {words}, got {beta!r}")
+    numbers = tuple(float(b) for b in given)
+    for number, (low, high) in zip(numbers, beta_range, strict=True):
+        slack = 1e-9 * max(abs(low), abs(high))
+        if not (math.isfinite(number) and low - slack <= number <= high + slack):
+            raise ValueError(f"beta={beta} is outside {words}, which this flow was trained over")
+    return numbers
+
+
+def same_beta(beta: float | Sequence[float], own: float | Sequence[float] | None) -> bool:
+    """Whether two betas are equal but for rounding.
+
+    >>> same_beta(2, 2.0), same_beta([1.0, 2.0], 2.0)
+    (True, False)
+    """
+    given, have = (b if isinstance(b, Sequence) else [b] for b in (beta, own))
+    return len(given) == len(have) and all(
+        a is not None and b is not None and math.isclose(a, b) for a, b in zip(given, have, strict=True)
+    )
+
+
+def say_range(beta_range: Sequence[tuple[float, float]]) -> str:
+    """The range in words.
+
+    >>> say_range([(0.0, 8.0)])
+    'beta in [0, 8]'
+    """
+    return "beta in " + " x ".join(f"[{low:g}, {high:g}]" for low, high in beta_range)
