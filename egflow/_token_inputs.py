@@ -16,6 +16,8 @@ def check_vocabulary(vocab_size: Any, pad_id: Any) -> Vocabulary:
         raise ValueError(f"vocab_size must be a whole number of at least 1, got {vocab_size!r}")
     if pad_id is not None and (isinstance(pad_id, bool) or not isinstance(pad_id, int)):
         raise ValueError(f"pad_id must be a whole number, or None where all rows are full, got {pad_id!r}")
+    if vocab_size == 1 and pad_id == 0:
+        raise ValueError("vocab_size=1 with pad_id=0: no token is left beside padding")
     return Vocabulary(vocab_size, pad_id)
 
 

@@ -176,6 +176,8 @@ def make_path(path: str | Path | None) -> Path:
     if isinstance(path, Path):
         return path
     name = "cond_ot" if path is None else path
+    if name in ("masked", "uniform", "sequential"):
+        raise ValueError(f"path {name!r} is for tokens: give vocab_size= and a long tensor (N, length)")
     if name not in PATHS:
         raise ValueError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
     return PATHS[name]()
