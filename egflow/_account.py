@@ -13,7 +13,7 @@ from torch import Tensor
 
 from egflow.energy import EnergyModel, EnergyValues
 from egflow.flow import Flow
-from egflow.report import TiltReport, held_out_split, report
+from egflow.report import TiltReport, combine, held_out_split, report, weighted_sum
 from egflow.solver import Solver
 from egflow.training import mix
 from egflow.weights import log_weights, n_eff, per_condition_weights, resample
@@ -69,8 +69,6 @@ def account(
     if flow.beta_range is None:
         beta = flow.beta or 0.0
         return _account_at(flow, energies, values, beta, *parts, options, facts, notes)
-    from egflow.report import combine
-
     reports = []
     betas = report_betas(flow.beta_range)
     for beta in betas:
@@ -108,15 +106,12 @@ def _account_at(
     facts: Mapping[str, Any],
     notes: Mapping[str, str],
 ) -> TiltReport:
-    """The report at one beta; of several energies, of Σ beta_j·E_j at beta 1."""
-    vector = beta if isinstance(beta, tuple) else None
-    energy, energies, beta = models[0], values[0], 1.0 if vector else beta
-    if vector:
-        energy, energies = _sum(models, vector), _sum_values(values, vector)
-    assert not isinstance(beta, tuple)
+    """The report at one beta, or at one beta of each energy."""
+    several = isinstance(beta, tuple)
+    total = weighted_sum(values, beta) if isinstance(beta, tuple) else values[0]
     facts = {**facts, **options.facts}
     seed = facts["seed"]
-    log_w = log_weights(energies, beta, sample_weight)
+    log_w = log_weights(total, 1.0 if isinstance(beta, tuple) else beta, sample_weight)
     if per_condition and condition is not None:
         log_w = per_condition_weights(log_w, condition, sample_weight)
     n = options.n
@@ -143,13 +138,13 @@ def _account_at(
         notes = {**notes, "achieved_beta": "the data are quantised or clipped: they have no density"}
     made = report(
         solution.y.cpu(),
-        energy,
+        list(models) if several else models[0],
         beta,
         x,
         condition=condition,
         sample_condition=sample_condition,
         sample_weight=sample_weight,
-        energies=energies,
+        energies=list(values) if several else values[0],
         per_condition=per_condition,
         log_q=(lambda points, c: log_prob(flow, points, c)) if dense else None,
         log_base=(lambda points, c: log_prob(base, points, c)) if dense and base is not None else None,
@@ -168,26 +163,4 @@ def _account_at(
         made = replace(
             made, achieved_beta=None, tilt_r2=None, notes={**made.notes, "achieved_beta": reason, "tilt_r2": reason}
         )
-    return replace(made, beta=list(vector)) if vector else made
-
-
-def _sum(models: Sequence[EnergyModel], vector: Sequence[float]) -> EnergyModel:
-    """Σ beta_j·E_j as an energy."""
-    first, *others = (beta * model for beta, model in zip(vector, models, strict=True))
-    for other in others:
-        first = first + other
-    return first
-
-
-def _sum_values(values: Sequence[EnergyValues], vector: Sequence[float]) -> EnergyValues:
-    """The values of Σ beta_j·E_j; forbidden where one of them is."""
-    forbidden = torch.stack([one.forbidden for one in values]).any(0)
-    total = torch.stack([beta * one.values for beta, one in zip(vector, values, strict=True)]).sum(0)
-    return EnergyValues(
-        total.masked_fill(forbidden, 0.0),
-        forbidden,
-        calls=sum(one.calls for one in values),
-        failed=sum(one.failed for one in values),
-        cached=sum(one.cached for one in values),
-        failure=next((one.failure for one in values if one.failure), None),
-    )
+    return made

@@ -6,6 +6,7 @@ from egflow.report._figures import save_figures
 from egflow.report._range import combine
 from egflow.report._record import Beta, Evidence, TiltReport
 from egflow.report._report import report
+from egflow.report._several import weighted_sum
 from egflow.report._sliced import directions, sliced_w2
 from egflow.report._split import held_out_split
 
@@ -24,5 +25,6 @@ __all__ = [
     "sliced_w2",
     "weighted_ks",
     "weighted_mean",
+    "weighted_sum",
     "weighted_w1",
 ]
