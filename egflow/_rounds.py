@@ -19,9 +19,10 @@ from egflow._rounds_bases import half_bases
 from egflow._tilt_inputs import AUTO_ESS, TiltInputs
 from egflow._weighting import Weighted
 from egflow.energy import EnergyModel, EnergyValues, evaluate
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.objective import METHODS
 from egflow.report import TiltReport
+from egflow.report._tokens import token_view
 from egflow.rounds import (
     LIMIT,
     Outcome,
@@ -30,6 +31,7 @@ from egflow.rounds import (
     Store,
     Tail,
     arranged,
+    effective,
     mixing,
     pool_log_w,
     run_rounds,
@@ -127,6 +129,7 @@ class _Work:
     options: TrainingOptions
     store: Store
     halves: tuple[Flow, Flow] | None = None
+    view: Callable[[Tensor], Tensor] | None = None
     seconds: float = 0.0
 
     def measure_tail(self, inputs: TiltInputs, notes: dict[str, str]) -> Tail | None:
@@ -208,11 +211,15 @@ class _Work:
 
     def sample(self, flow: Flow, n: int, number: int) -> Tensor:
         """See `Steps`."""
-        return flow.sample(n, rtol=_TOLERANCE, atol=_TOLERANCE, seed=mix(self.seed, 80, number)).cpu()
+        return flow.solve(n, rtol=_TOLERANCE, atol=_TOLERANCE, seed=mix(self.seed, 80, number)).y.cpu()
 
     def features(self, x: Tensor) -> Tensor:
-        """See `Steps`."""
-        return x.flatten(1)
+        """See `Steps`: preprocessed coordinates, or what `egflow.report` sees of tokens."""
+        if isinstance(self.base, TokenFlow):
+            if self.view is None:
+                self.view = token_view(x, self.base.pad_id)  # the first set is p's own draws
+            return self.view(x)
+        return ((x - self.base.shift.cpu()) / self.base.scale.cpu()).flatten(1)
 
     def _log_p(self, x: Tensor) -> Tensor:
         assert self.log_p is not None
@@ -249,6 +256,12 @@ def _log_prob(flow: Flow, x: Tensor) -> Tensor:
 
 
 def _check_likelihood(base: Flow) -> None:
+    if isinstance(base, TokenFlow):
+        if base.path.likelihood != "exact":
+            raise ValueError(
+                f"rounds weight by exact likelihoods, and path {base.path.name!r} has none: use 'sequential'"
+            )
+        return
     size = math.prod(base.event_shape)
     if size > _DIMENSIONS:
         raise ValueError(
@@ -301,6 +314,9 @@ def _report(
     order = held if reference == "base" else arranged(train, held)
     log_s = torch.cat([part.log_ratio + mixing(part, found.beta) for part in parts])
     log_s = log_s.masked_fill(~(log_s < math.inf), -math.inf)[order]
+    if reporting.n is None:
+        left = effective(pool_log_w(parts, found.beta)[held])
+        reporting = replace(reporting, n=int(min(10_000, max(_REPORTED, 2 * left))))
     values = torch.cat([part.energies.values for part in parts])[order]
     forbidden = torch.cat([part.energies.forbidden for part in parts])[order]
     energies = EnergyValues(values, forbidden, calls=found.calls)

@@ -139,13 +139,10 @@ def run_rounds(
         word, reason = None, ""
         corrections = corrections + 1 if fraction(fresh, here) < rules.target_ess and here != rules.goal else 0
         if corrections > _CORRECTIONS:
-            word, reason = (
-                "n_eff",
-                (
-                    f"{fraction(fresh, here):.1%} of the refitted flow's samples are effective at its own beta {here:g}, "
-                    f"after {_CORRECTIONS} corrections: under target_ess={rules.target_ess:g} (more steps a round, or a "
-                    "lower target_ess)"
-                ),
+            word = "n_eff"
+            reason = (
+                f"{fraction(fresh, here):.1%} of the refitted flow's samples are effective at its own beta {here:.4g}, "
+                f"under target_ess={rules.target_ess:g} after {_CORRECTIONS} corrections: give more steps, or lower it"
             )
         if tail is not None:
             allowed = tail.farthest(fresh, here, beta, carried)
@@ -180,6 +177,7 @@ def run_rounds(
         lost = lost_mode(
             steps.features(torch.cat([part.x for part in parts])),
             pool_log_w(parts, beta),
+            pool_log_w(parts, here),
             steps.features(steps.sample(made, _SAMPLES, number)),
         )
         if lost is not None:

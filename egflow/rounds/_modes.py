@@ -28,12 +28,15 @@ class Lost:
         return f"a cluster that holds {self.wanted:.1%} of the weighted draws has {self.share:.1%} of the samples"
 
 
-def lost_mode(features: Tensor, log_w: Tensor, samples: Tensor) -> Lost | None:
+def lost_mode(features: Tensor, log_w: Tensor, before: Tensor, samples: Tensor) -> Lost | None:
     """The worst cluster whose share of samples is under half of its weighted share, by over 4 standard errors.
+
+    It has to be so against the weights of this round's beta and of the last one's: a cluster that is only to grow, and
+    lags behind, was not lost.
 
     Args:
         features: (n, k) weighted draws, float.
-        log_w: (n,) their log-weights.
+        log_w, before: (n,) their log-weights at the beta of the samples' flow, and at the one before.
         samples: (m, k) of the flow.
 
     Returns:
@@ -45,16 +48,18 @@ def lost_mode(features: Tensor, log_w: Tensor, samples: Tensor) -> Lost | None:
         return None
     drawn = torch.multinomial(share, _POINTS, replacement=True, generator=torch.Generator().manual_seed(_POINTS))
     centres = k_means(features[drawn].float(), count)
-    kept = share > 0
-    owner, got = nearest(features[kept].float(), centres), nearest(samples.float(), centres)
-    share = share[kept]
-    wanted = torch.zeros(len(centres), dtype=torch.float64).index_add_(0, owner, share)
-    squares = torch.zeros(len(centres), dtype=torch.float64).index_add_(0, owner, share.square())
+    owner, got = nearest(features.float(), centres), nearest(samples.float(), centres)
     found = torch.bincount(got, minlength=len(centres)).double() / len(samples)
-    # of a self-normalised share: Σ_i w̃_i² (1[i in cluster] − share)²
-    variance = squares * (1 - wanted).square() + (squares.sum() - squares) * wanted.square()
-    error = (variance + torch.maximum(found, wanted) / len(samples)).sqrt()
-    lost = (found < _LOST * wanted) & (wanted - found > _ERRORS * error)
+    lost = torch.ones(len(centres), dtype=torch.bool)
+    wanted = torch.ones(len(centres), dtype=torch.float64)
+    for weights in (share, normalise(before)):
+        mass = torch.zeros(len(centres), dtype=torch.float64).index_add_(0, owner, weights)
+        squares = torch.zeros(len(centres), dtype=torch.float64).index_add_(0, owner, weights.square())
+        # of a self-normalised share: Σ_i w̃_i² (1[i in cluster] − share)²
+        variance = squares * (1 - mass).square() + (squares.sum() - squares) * mass.square()
+        error = (variance + torch.maximum(found, mass) / len(samples)).sqrt()
+        lost &= (found < _LOST * mass) & (mass - found > _ERRORS * error)
+        wanted = torch.minimum(wanted, mass)
     if not bool(lost.any()):
         return None
     worst = int(torch.where(lost, wanted - found, -1.0).argmax())

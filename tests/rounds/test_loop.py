@@ -125,7 +125,7 @@ def test_no_mode_is_called_lost_by_chance() -> None:
     for seed in range(40):
         x = torch.randn(3_000, 2, generator=torch.Generator().manual_seed(seed))
         y = torch.randn(5_000, 2, generator=torch.Generator().manual_seed(1_000 + seed))
-        assert lost_mode(x, -0.5 * x[:, 0].double(), y - torch.tensor([0.5, 0.0])) is None
+        assert lost_mode(x, -0.5 * x[:, 0].double(), 0 * x[:, 0], y - torch.tensor([0.5, 0.0])) is None
 
 
 def test_a_refit_that_does_not_keep_the_target_is_corrected_then_stopped() -> None:
