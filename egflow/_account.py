@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from egflow._account_tokens import token_correction, token_notes
 from egflow.energy import EnergyModel, EnergyValues
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.report import TiltReport, combine, held_out_split, report, weighted_sum
 from egflow.solver import Solver
 from egflow.training import mix
@@ -54,6 +55,7 @@ def account(
     options: ReportOptions,
     facts: Mapping[str, Any],
     notes: Mapping[str, str],
+    log_p: Callable[[Tensor], Tensor] | None = None,
 ) -> TiltReport:
     """The report of a tilted flow against data x (N, *event) with the values of each of its energies.
 
@@ -64,11 +66,12 @@ def account(
     Args:
         facts: ``seed`` and other keys of report.json; those of the options win.
         notes: reasons that are to stand in the report.
+        log_p: the log-density of p where it is known; the achieved beta is then against it, not the base's.
     """
     parts = (x, condition, sample_weight, per_condition)
     if flow.beta_range is None:
         beta = flow.beta or 0.0
-        return _account_at(flow, energies, values, beta, *parts, options, facts, notes)
+        return _account_at(flow, energies, values, beta, *parts, options, facts, notes, log_p)
     reports = []
     betas = report_betas(flow.beta_range)
     for beta in betas:
@@ -105,6 +108,7 @@ def _account_at(
     options: ReportOptions,
     facts: Mapping[str, Any],
     notes: Mapping[str, str],
+    log_p: Callable[[Tensor], Tensor] | None = None,
 ) -> TiltReport:
     """The report at one beta, or at one beta of each energy."""
     several = isinstance(beta, tuple)
@@ -126,15 +130,27 @@ def _account_at(
     started = time.monotonic()
     solution = flow.solve(n, sample_condition, solver=options.solver, rtol=options.rtol, atol=options.atol, seed=seed)
     seconds = {"train": round(flow.train_seconds, 3), "sample": round(time.monotonic() - started, 3)}
-    probes = None if x[0].numel() <= _EXACT_DIVERGENCE else _PROBES
-    base = flow.base
+    tokens = flow if isinstance(flow, TokenFlow) else None
+    probes = None if x[0].numel() <= _EXACT_DIVERGENCE or tokens else _PROBES
+    base, sample_energies = flow.base, None
+    if tokens:
+        notes = {**token_notes(tokens, solution), **notes}
+        facts["pad_id"] = tokens.pad_id
+        if corrected := token_correction(tokens, models, beta, solution):
+            facts["correction"] = corrected[0]
+            notes["correction"] = "the figures are of the flow itself; sample() corrects its samples unless told not to"
+            sample_energies = None if several else corrected[1]
 
     def log_prob(of: Flow, points: Tensor, c: Tensor | None) -> Tensor:
         # the same probes for both flows, so that part of their noise cancels
         return of.log_prob(points, c, probes=probes, rtol=options.rtol, atol=options.atol, seed=seed).cpu()
 
-    dense = options.has_density
-    if not dense:
+    def log_base(points: Tensor, c: Tensor | None) -> Tensor:
+        assert base is not None
+        return log_prob(base, points, c) if log_p is None else log_p(points)
+
+    dense = options.has_density and (tokens is None or tokens.path.likelihood != "none")
+    if not options.has_density:
         notes = {**notes, "achieved_beta": "the data are quantised or clipped: they have no density"}
     made = report(
         solution.y.cpu(),
@@ -145,9 +161,10 @@ def _account_at(
         sample_condition=sample_condition,
         sample_weight=sample_weight,
         energies=list(values) if several else values[0],
+        sample_energies=sample_energies,
         per_condition=per_condition,
         log_q=(lambda points, c: log_prob(flow, points, c)) if dense else None,
-        log_base=(lambda points, c: log_prob(base, points, c)) if dense and base is not None else None,
+        log_base=log_base if dense and base is not None else None,
         nfe=float(solution.nfe.double().mean()),
         seconds=seconds,
         device=str(flow.device),

@@ -154,7 +154,7 @@ class _Work:
         if inputs.weight is not None:
             log_ratio = inputs.weight.double().log()
         if self.log_p is not None:
-            given = self._log_p(inputs.x)
+            given = self.density(inputs.x)
             if inputs.reference == "base":
                 log_ratio = given - _log_prob(self.base, inputs.x)
             elif float((given == -math.inf).double().mean()) > 0.001:
@@ -172,7 +172,7 @@ class _Work:
         if len(x) == 0:
             raise ValueError(f"round {number}: the flow's samples are not finite")
         if self.log_p is not None:
-            log_ratio = self._log_p(x) - log_q
+            log_ratio = self.density(x) - log_q
         else:
             log_ratio = torch.zeros_like(log_q) if flow is self.base else _log_prob(self.base, x) - log_q
         log_halves = None
@@ -221,7 +221,8 @@ class _Work:
             return self.view(x)
         return ((x - self.base.shift.cpu()) / self.base.scale.cpu()).flatten(1)
 
-    def _log_p(self, x: Tensor) -> Tensor:
+    def density(self, x: Tensor) -> Tensor:
+        """log p as the user gave it, checked."""
         assert self.log_p is not None
         return checked_log_p(self.log_p, x)
 
@@ -346,6 +347,7 @@ def _report(
         options=reporting,
         facts=facts | ({} if against is None else {"against_data": against}),
         notes={**notes, **flow.notes},
+        log_p=None if work.log_p is None else work.density,
     )
     # the pool is made for this beta and tells little of p: the mean of p's own draws, and Z by the rounds
     share = torch.softmax(parts[0].log_w(0.0), 0)

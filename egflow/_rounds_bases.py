@@ -9,7 +9,7 @@ from torch import Tensor
 
 from egflow._fit import fit
 from egflow._tilt_inputs import TiltInputs
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.network import NETWORKS
 from egflow.training import TrainingOptions, mix
 
@@ -37,6 +37,8 @@ def half_bases(
         made.append(
             fit(
                 inputs.x[rows],
+                vocab_size=base.vocab_size if isinstance(base, TokenFlow) else None,
+                pad_id=base.pad_id if isinstance(base, TokenFlow) else None,
                 network=network,
                 path=base.path,
                 steps=steps,
