@@ -8,35 +8,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
+from egflow.report._canvas import (
+    DATA,
+    MADE,
+    STYLE,
+    TARGET,
+    canvas,
+    density_image,
+    dots,
+    energy_bins,
+    histograms,
+    plane,
+    span,
+)
 from egflow.report._record import TiltReport
 from egflow.weights import normalise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette: told apart by every kind of colour vision
-DATA, TARGET, MADE = "#7f7f7f", "#0072B2", "#D55E00"
 _SCATTER = 4000  # with fewer points than this a panel shows points, else a density
-_STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "figure.dpi": 130,
-    "legend.frameon": False,
-}
 
 
 def save_figures(
     report: TiltReport, folder: str | Path, history: Sequence[Mapping[str, Any]] | None = None
 ) -> list[Path]:
-    """Write energy.png, samples.png and, where there is a history, loss.png into a folder.
+    """Write the figures there is something to draw of into a folder.
+
+    energy.png; samples.png (of tokens lengths.png, where lengths differ); for a range strip.png, and tradeoff.png for
+    several energies; rounds.png; loss.png where there is a history.
 
     Args:
-        report: a report made in this process (a loaded one has no evidence to draw: loss.png alone is written then).
+        report: a report made in this process (a loaded one has no evidence: what its own keys hold is drawn then).
         folder: made if need be.
         history: rows of metrics.csv, with `stage`, `step`, `loss` and `held_out_loss` (may be missing or empty).
 
@@ -45,36 +49,33 @@ def save_figures(
     """
     import matplotlib
 
+    from egflow.report._figures_range import strip_figure, tradeoff_figure
+    from egflow.report._figures_rounds import rounds_figure
+    from egflow.report._figures_tokens import lengths_figure
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, Figure] = {}
-    with matplotlib.rc_context(_STYLE):
-        if report.evidence is not None:
+    evidence = report.evidence
+    drawn: dict[str, Figure | None] = {}
+    with matplotlib.rc_context(STYLE):
+        if evidence is not None:
             drawn["energy.png"] = energy_figure(report)
-            drawn["samples.png"] = samples_figure(report)
-        if history and (loss := loss_figure(history)) is not None:
-            drawn["loss.png"] = loss
-        for name, figure in drawn.items():
+            if evidence.tokens:
+                drawn["lengths.png"] = lengths_figure(report)
+            else:
+                drawn["samples.png"] = samples_figure(report)
+            if evidence.per_beta:
+                drawn["strip.png"] = strip_figure(evidence.per_beta)
+        if report.per_beta:
+            drawn["tradeoff.png"] = tradeoff_figure(report)
+        if report.rounds:
+            drawn["rounds.png"] = rounds_figure(report)
+        if history:
+            drawn["loss.png"] = loss_figure(history)
+        found = {name: figure for name, figure in drawn.items() if figure is not None}
+        for name, figure in found.items():
             figure.savefig(folder / name, bbox_inches="tight")
-    return [folder / name for name in drawn]
-
-
-def _figure(columns: int, width: float, height: float, share: bool = False) -> tuple[Figure, list[Any]]:
-    """A figure of the Agg canvas, made without pyplot: no display, no global state, nothing to close."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, list(np.atleast_1d(figure.subplots(1, columns, sharex=share, sharey=share)))
-
-
-def _span(*parts: np.ndarray, quantile: float = 0.001) -> tuple[float, float]:
-    """A common range that all parts fit in but for their farthest 0.1 % on each side, never empty."""
-    ends = [np.quantile(part, (quantile, 1 - quantile)) for part in parts if len(part)]
-    low, high = (min(e[0] for e in ends), max(e[1] for e in ends)) if ends else (0.0, 1.0)
-    margin = 0.04 * (high - low) or max(abs(high), 1.0) * 0.05
-    return low - margin, high + margin
+    return [folder / name for name in found]
 
 
 def energy_figure(report: TiltReport) -> Figure:
@@ -84,49 +85,35 @@ def energy_figure(report: TiltReport) -> Figure:
     allowed = ~evidence.energies.forbidden
     data, share = evidence.energies.values[allowed].numpy(), normalise(evidence.log_w)[allowed].numpy()
     made = evidence.sample_energies.values[~evidence.sample_energies.forbidden].numpy()
-    low, high = _span(data, made)
-    count = int(np.clip(math.sqrt(min(len(data), max(len(made), 1), max(report.n_eff, 1) * 4)) * 1.2, 8, 80))
-    bins = np.linspace(low, high, count + 1)
-    figure, (axis,) = _figure(1, 6.4, 3.6)
-    for values, weight, colour, label, fill in (
-        (data, np.full(len(data), 1 / len(data)), DATA, "data (p)", True),
-        (data, share, TARGET, "weighted data (target q)", False),
-        (made, np.full(len(made), 1 / max(len(made), 1)), MADE, "generated", False),
-    ):
-        heights = np.histogram(values, bins, weights=weight)[0] / (bins[1] - bins[0])
-        axis.stairs(heights, bins, color=colour, label=label, fill=fill, alpha=0.35 if fill else 1, linewidth=1.8)
-    axis.set(xlabel=f"energy  ({report.energy})", ylabel="density", xlim=(low, high))
-    axis.set_ylim(bottom=0)
-    axis.set_title(f"Energies at beta = {report.beta:g}" if isinstance(report.beta, float) else "Energies")
+    figure, axes = canvas(1, 1, 6.4, 3.6)
+    axis = axes[0, 0]
+    histograms(
+        axis,
+        energy_bins(data, made, report.n_eff),
+        [
+            (data, None, DATA, "data (p)", True),
+            (data, share, TARGET, "weighted data (target q)", False),
+            (made, None, MADE, "generated", False),
+        ],
+    )
+    several = isinstance(evidence.beta, list)
+    axis.set(xlabel=f"Σ beta·E  ({report.energy})" if several else f"energy  ({report.energy})", ylabel="density")
+    axis.set_title("Energies" if evidence.beta is None else f"Energies at beta = {beta_text(evidence.beta)}")
     axis.legend(loc="best")
     return figure
 
 
-def _plane(report: TiltReport) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
-    """Data and samples in two coordinates, (N, 2) and (m, 2), with the axes' names."""
-    evidence = report.evidence
-    assert evidence is not None
-    data, made = evidence.data.flatten(1).double(), evidence.samples.flatten(1).double()
-    if data.shape[1] <= 2:
-        return data.numpy(), made.numpy(), ("x[0]", "x[1]")
-    # axes of the target, from up to 2,000 draws of it
-    share = normalise(evidence.log_w)
-    drawn = torch.multinomial(share, 2000, replacement=True, generator=torch.Generator().manual_seed(0))
-    part = data[drawn]
-    centre = part.mean(0)
-    _, scale, axes = torch.linalg.svd(part - centre, full_matrices=False)
-    explained = scale.square() / scale.square().sum().clamp_min(1e-300)
-    names = tuple(f"principal component {i + 1} ({explained[i]:.0%} of variance)" for i in range(2))
-    # the largest loading is positive, so that pictures of two runs can be laid side by side
-    axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()
-    return ((data - centre) @ axes.T).numpy(), ((made - centre) @ axes.T).numpy(), (names[0], names[1])
+def beta_text(beta: float | list[float]) -> str:
+    """A beta, or one for each of several energies, as it stands in a title."""
+    return f"{beta:g}" if isinstance(beta, int | float) else "(" + ", ".join(f"{b:g}" for b in beta) + ")"
 
 
 def samples_figure(report: TiltReport) -> Figure:
     """Data, weighted data and samples side by side on the same axes: points, or a density where there are many."""
     evidence = report.evidence
     assert evidence is not None
-    data, made, names = _plane(report)
+    seen_in, names = plane(evidence.data, evidence.log_w)
+    data, made = seen_in(evidence.data), seen_in(evidence.samples)
     share = normalise(evidence.log_w).numpy()
     n, m = len(data), len(made)
     seen = np.random.default_rng(0).choice(n, size=min(_SCATTER, n), p=share)  # the target as draws of it
@@ -137,46 +124,32 @@ def samples_figure(report: TiltReport) -> Figure:
     )
     if data.shape[1] == 1:
         return _one_dimension(panels)
-    spans = [_span(data[share > 0, axis], data[seen, axis], made[:, axis]) for axis in range(2)]
-    figure, axes = _figure(3, 10.2, 3.7, share=True)
+    spans = [span(data[share > 0, axis], data[seen, axis], made[:, axis]) for axis in range(2)]
+    figure, axes = canvas(1, 3, 10.2, 3.7, sharex=True, sharey=True)
     dense = min(n, m) >= _SCATTER
-    cells = int(np.clip(0.5 * math.sqrt(min(n, m)), 30, 120))
-    bins = [np.linspace(*span, cells + 1) for span in spans]
-    for axis, (points, weight, title, colour) in zip(axes, panels, strict=True):
+    for axis, (points, weight, title, colour) in zip(axes[0], panels, strict=True):
         if dense and (weight is not share or report.n_eff >= 1000):
-            heights = np.histogram2d(points[:, 0], points[:, 1], bins, weights=weight)[0].T
-            top = np.quantile(heights[heights > 0], 0.995) if (heights > 0).any() else 1.0
-            axis.imshow(
-                # the square root shows thin regions beside dense ones; empty cells stay white
-                np.ma.masked_equal(np.sqrt(heights / top).clip(0, 1), 0),
-                origin="lower",
-                extent=(spans[0][0], spans[0][1], spans[1][0], spans[1][1]),
-                cmap="magma_r",
-                aspect="auto",
-                interpolation="nearest",
-            )
+            density_image(axis, points, weight, spans)
         else:
-            shown = points[seen] if weight is share else points[:_SCATTER]
-            dots = float(np.clip(6000 / len(shown), 3.5, 14))
-            axis.scatter(shown[:, 0], shown[:, 1], s=dots, c=colour, alpha=0.4, linewidths=0, rasterized=True)
+            dots(axis, points[seen] if weight is share else points[:_SCATTER], colour)
         axis.set(xlim=spans[0], ylim=spans[1], title=title)
-        if data.shape[1] == 2 and evidence.data.flatten(1).shape[1] == 2:
+        if evidence.data[0].numel() == 2:
             axis.set_aspect("equal", adjustable="box")
     figure.supxlabel(names[0], fontsize=10)
-    axes[0].set_ylabel(names[1])
+    axes[0, 0].set_ylabel(names[1])
     return figure
 
 
 def _one_dimension(panels: Sequence[tuple[np.ndarray, np.ndarray, str, str]]) -> Figure:
     """Three histograms of one coordinate, in the same bins."""
-    low, high = _span(*(points[:, 0] for points, *_ in panels))
+    low, high = span(*(points[:, 0] for points, *_ in panels))
     bins = np.linspace(low, high, int(np.clip(math.sqrt(min(len(p) for p, *_ in panels)), 8, 100)) + 1)
-    figure, axes = _figure(3, 10.2, 3.2, share=True)
-    for axis, (points, weight, title, colour) in zip(axes, panels, strict=True):
+    figure, axes = canvas(1, 3, 10.2, 3.2, sharex=True, sharey=True)
+    for axis, (points, weight, title, colour) in zip(axes[0], panels, strict=True):
         heights = np.histogram(points[:, 0], bins, weights=weight)[0] / (bins[1] - bins[0])
         axis.stairs(heights, bins, color=colour, fill=True, alpha=0.7)
         axis.set(title=title, xlabel="x[0]", xlim=(low, high))
-    axes[0].set_ylabel("density")
+    axes[0, 0].set_ylabel("density")
     return figure
 
 
@@ -211,8 +184,10 @@ def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
     stages = {name: rows for name, rows in stages.items() if len(_series(rows, "loss")[0])}
     if not stages:
         return None
-    figure, axes = _figure(len(stages), 5.2 * len(stages) + 0.8, 3.4)
-    for axis, (name, rows) in zip(axes, stages.items(), strict=True):
+    columns = min(len(stages), 4)
+    lines = -(-len(stages) // columns)
+    figure, axes = canvas(lines, columns, 5.2 * columns + 0.8, 3.4 * lines)
+    for axis, (name, rows) in zip(axes.flat, stages.items(), strict=False):
         step, loss = _series(rows, "loss")
         axis.plot(step, loss, color=TARGET, alpha=0.25, linewidth=0.8)
         axis.plot(step, _smooth(loss), color=TARGET, linewidth=1.8, label="training loss")
@@ -220,7 +195,9 @@ def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
         if len(step):
             axis.plot(step, held, color=MADE, linewidth=1.4, marker="o", markersize=3.5, label="held-out loss")
             loss = np.concatenate((loss, held))
-        low, high = _span(loss, quantile=0.01)  # the first steps would flatten all that follows
+        low, high = span(loss, quantile=0.01)  # the first steps would flatten all that follows
         axis.set(xlabel="step", ylabel="loss", title=name, ylim=(low, high))
         axis.legend(loc="upper right")
+    for axis in list(axes.flat)[len(stages) :]:
+        axis.set_axis_off()
     return figure

@@ -96,7 +96,7 @@ def read(
     if len(models) == 1 and not isinstance(beta, list | tuple):
         beta = [beta]
     betas = (check_one_beta(beta[0]),) if len(models) == 1 and len(beta) == 1 else check_betas(beta, len(models))
-    data, samples = check_points(data, "data", LEAST_DATA), check_points(samples, "samples")
+    data, samples = check_points(data, "data", LEAST_DATA, pad_id), check_points(samples, "samples", 1, pad_id)
     if data.is_floating_point() != samples.is_floating_point():
         raise ValueError(f"samples are {samples.dtype} and data {data.dtype}: both are float, or both tokens (long)")
     if data.shape[1:] != samples.shape[1:]:

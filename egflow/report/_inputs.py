@@ -15,10 +15,10 @@ from torch import Tensor
 LEAST_DATA = 20
 
 
-def check_points(x: Any, name: str, least: int = 1) -> Tensor:
+def check_points(x: Any, name: str, least: int = 1, pad_id: int | None = None) -> Tensor:
     """A float tensor (N, *event) without NaN or infinity, or tokens (N, length) as long. Raises ValueError otherwise.
 
-    Arrays are taken as well; tokens are whole numbers from 0, padding's id included.
+    Arrays are taken as well; tokens are whole numbers from 0, or ``pad_id``.
     """
     if isinstance(x, np.ndarray):
         x = torch.from_numpy(x)
@@ -27,7 +27,7 @@ def check_points(x: Any, name: str, least: int = 1) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"{name} must have shape (N, *event), got {tuple(x.shape)}; one number a sample is (N, 1)")
     if not x.is_floating_point():
-        return _check_tokens(x, name, least)
+        return _check_tokens(x, name, least, pad_id)
     if len(x) < least or x[0].numel() == 0:
         raise ValueError(f"{name} must hold at least {least} sample{'s' * (least > 1)}, got shape {tuple(x.shape)}")
     bad = ~torch.isfinite(x).flatten(1).all(1)
@@ -36,14 +36,14 @@ def check_points(x: Any, name: str, least: int = 1) -> Tensor:
     return x.detach()
 
 
-def _check_tokens(x: Tensor, name: str, least: int) -> Tensor:
+def _check_tokens(x: Tensor, name: str, least: int, pad_id: int | None) -> Tensor:
     if x.is_complex() or x.dtype == torch.bool or x.ndim != 2:
         raise ValueError(
             f"{name} must be floating point (N, *event) or tokens, long (N, length), got {x.dtype} {tuple(x.shape)}"
         )
     if len(x) < least or x.shape[1] == 0:
         raise ValueError(f"{name} must hold at least {least} sequence{'s' * (least > 1)}, got shape {tuple(x.shape)}")
-    if bool((x < 0).any()):
+    if bool(((x < 0) & (x != pad_id if pad_id is not None else True)).any()):
         raise ValueError(f"{name} holds tokens below 0 (the least is {int(x.min())}); numbers that are none: .float()")
     return x.detach().long()
 

@@ -50,13 +50,12 @@ def combine(reports: Sequence[TiltReport], beta: Beta) -> TiltReport:
     findings = list(dict.fromkeys(code for one in ordered for code in one.findings))
     evidence = top.evidence
     if evidence is not None:
-        parts = tuple(one.evidence for one in ordered if one.evidence is not None)
+        parts = tuple(replace(one.evidence, beta=_plain(one.beta)) for one in ordered if one.evidence is not None)
         evidence = replace(evidence, per_beta=parts)
     notes = {key: text for key, text in top.notes.items() if key != "beta"}
-    plain = beta if isinstance(beta, int | float) else [list(b) if isinstance(b, Sequence) else float(b) for b in beta]
     return replace(
         top,
-        beta=plain,
+        beta=_plain(beta),
         verdict=range_verdict(ordered),
         findings=findings,
         per_beta=[block(one) for one in ordered],
@@ -64,6 +63,11 @@ def combine(reports: Sequence[TiltReport], beta: Beta) -> TiltReport:
         energy_calls=_calls(ordered),
         evidence=evidence,
     )
+
+
+def _plain(beta: Any) -> Any:
+    """Betas as JSON has them: floats and lists of them."""
+    return [_plain(b) for b in beta] if isinstance(beta, Sequence) else float(beta)
 
 
 def block(report: TiltReport) -> dict[str, Any]:

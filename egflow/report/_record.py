@@ -65,7 +65,8 @@ class TiltReport:
     Attributes:
         verdict: the account in words.
         findings: what the verdict says, as codes: ``few_effective``, ``few_samples``, ``ignores_energy``,
-            ``wrong_beta``, ``energy``, ``misses``, ``memorised``, ``forbidden``, ``distance``; none for "within noise".
+            ``wrong_beta``, ``energy``, ``misses``, ``memorised``, ``forbidden``, ``distance``; ``stopped`` where rounds
+            did not reach beta, ``not_exact`` where the sampler's settings are not; none for "within noise".
         energy: the energy's name.
         reference: what p means: ``data``, ``base`` (draws of the base flow) or ``density``.
         n_data, n_eff, ess_fraction, max_weight, log_z, log_z_stderr: weights of all data given.
@@ -82,6 +83,10 @@ class TiltReport:
         matched_beta, matched_beta_stderr: the beta whose reweighted data have the samples' mean energy: an inference.
         achieved_beta, tilt_r2: slope and R² of log q − log base on −E at held-out points.
         energy_calls: items evaluated, failed and taken from a cache, data and samples together.
+        rounds: beta_reached, base_error (of the target's mean energy, for a fitted base's tail), calls, stopped (a word
+            or None) and rounds, a record a round.
+        correction: n_eff of the corrected samples' weights, drawn, distance_before and distance_after; or None.
+        per_beta: for a range of beta, a block of the same keys for every beta looked at, see `combine`.
         settings: facts of the caller that have no key of their own.
     """
 
@@ -199,7 +204,7 @@ def _plain(value: Any, key: str, notes: dict[str, str]) -> Any:
     """Any value as JSON types; a number that is not finite becomes None and is noted under the report's key."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v, key, notes) for k, v in value.items()}
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, list | tuple | set | frozenset):
         return [_plain(v, key, notes) for v in value]
     if value is None or isinstance(value, bool | int | str):
         return value

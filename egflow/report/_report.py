@@ -14,6 +14,7 @@ from egflow.report._density import LogProb
 from egflow.report._given import Energy, Given, read
 from egflow.report._inputs import check_points, versions
 from egflow.report._inspect import Shape, inspect_density, inspect_memory, inspect_shape
+from egflow.report._preface import with_preface
 from egflow.report._record import Evidence, TiltReport
 from egflow.report._several import blocks, each_energy, weighted_sum
 from egflow.report._verdict import FEW_EFFECTIVE, NO_ERROR_BAR, REMEDY, Account, verdict
@@ -148,6 +149,7 @@ def report(
         each=dict(zip(names, each, strict=True)) if given.several else {},
     )
     findings, words = verdict(account)
+    findings, words = with_preface(findings, words, given.beta, facts.get("rounds"), notes or {})
     other = None
     if against_data is not None:
         other = _against(against_data, given)
