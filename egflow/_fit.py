@@ -7,15 +7,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from egflow._inputs import check_condition, check_data, pick_device
+from egflow._fit_tokens import new_token_flow, token_problem
+from egflow._inputs import N_MIN, check_condition, check_data, condition_kind, pick_device
+from egflow._token_inputs import check_tokens, check_vocabulary
 from egflow._weighting import Weighted, Weighting
 from egflow.coupling import make_coupling
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.network import default_network
 from egflow.objective import METHODS, Objective
-from egflow.path import Path, make_path
+from egflow.path import Path, TokenPath, make_path
 from egflow.report import held_out_split
-from egflow.training import FlowMatching, Population, TrainingOptions, check_count, mix, train
+from egflow.training import FlowMatching, Population, Problem, TrainingOptions, check_count, mix, train
 from egflow.weights import Resample, check_sample_weight
 
 
@@ -24,7 +26,9 @@ def fit(
     condition: Tensor | None = None,
     *,
     network: nn.Module | None = None,
-    path: str | Path | None = None,
+    vocab_size: int | None = None,
+    pad_id: int | None = None,
+    path: str | Path | TokenPath | None = None,
     steps: int = 5_000,
     batch_size: int = 512,
     sample_weight: Tensor | None = None,
@@ -37,11 +41,13 @@ def fit(
     A tenth of the data, a fixed function of N, is held out: the same tenth `tilt` and the report hold out.
 
     Args:
-        x: (N, *event) float, finite, N ≥ 20.
+        x: (N, *event) float, finite, N ≥ 20; or tokens (N, length) long, with ``vocab_size``.
         condition: (N,) long labels or (N, k) floats; the flow is then of p(x | c).
-        network: ``forward(x, t, condition)``; None is an MLP for vectors and a U-Net for square pictures. Trained in
-            place of a copy: the given module is changed.
-        path: "cond_ot" (None), "vp" or "cosine".
+        network: ``forward(x, t, condition)``; None is an MLP for vectors, a U-Net for square pictures, and for tokens
+            recurrent (sequential) or a transformer. Trained in place of a copy: the given module is changed.
+        vocab_size: tokens are 0 … vocab_size − 1; the flow is then a `TokenFlow`.
+        pad_id: what fills shorter rows at their end, inside or outside the vocabulary; None: all rows are full.
+        path: "cond_ot" (None), "vp" or "cosine"; of tokens "sequential" (None), "masked" or "uniform".
         steps, batch_size: optimiser steps and rows a step.
         sample_weight: (N,) weights of the samples, not negative.
         device: None is CUDA where there is one, else the CPU.
@@ -60,8 +66,15 @@ def fit(
         >>> flow = fit(x, steps=20, batch_size=64, options=TrainingOptions(progress="quiet"))
         >>> flow.sample(5).shape
         torch.Size([5, 2])
+        >>> tokens = torch.randint(3, (200, 4))
+        >>> flow = fit(tokens, vocab_size=3, steps=20, batch_size=64, options=TrainingOptions(progress="quiet"))
+        >>> flow.log_prob(flow.sample(5)).shape
+        torch.Size([5])
     """
-    x = check_data(x)
+    vocabulary = None if vocab_size is None else check_vocabulary(vocab_size, pad_id)
+    if vocabulary is None and pad_id is not None:
+        raise ValueError(f"pad_id={pad_id} is padding of tokens: give vocab_size= with it")
+    x = check_data(x) if vocabulary is None else check_tokens(x, vocabulary, least=N_MIN)
     condition = check_condition(condition, len(x))
     check_count("steps", steps)
     check_count("batch_size", batch_size)
@@ -71,7 +84,11 @@ def fit(
     weight = torch.ones(len(x), dtype=torch.float64)
     if sample_weight is not None:
         weight = check_sample_weight(sample_weight, len(x))
-    flow = new_flow(x, condition, network=network, path=path, device=pick_device(device), seed=seed)
+    place = pick_device(device)
+    if vocabulary is None:
+        flow = new_flow(x, condition, network=network, path=path, device=place, seed=seed)
+    else:
+        flow = new_token_flow(x, condition, vocabulary, network=network, path=path, device=place, seed=seed)
     objective = METHODS["ced" if flow.prediction == "noise" else "cefm"]
     log_s = weight.log()
     weighted = Weighted(Resample(), log_s, log_s)
@@ -83,7 +100,7 @@ def new_flow(
     condition: Tensor | None,
     *,
     network: nn.Module | None,
-    path: str | Path | None,
+    path: str | Path | TokenPath | None,
     device: torch.device,
     seed: int,
 ) -> Flow:
@@ -96,9 +113,7 @@ def new_flow(
     train_index, _ = held_out_split(len(x))
     shift, scale = standardisation(x[train_index])
     flow = Flow(network.to(device), x.shape[1:], path=chosen, shift=shift.to(device), scale=scale.to(device))
-    if condition is not None:
-        flow.condition_shape = tuple(condition.shape[1:])
-        flow.num_classes = None if condition.is_floating_point() else int(condition.max()) + 1
+    flow.condition_shape, flow.num_classes = condition_kind(condition)
     return flow
 
 
@@ -137,7 +152,7 @@ def train_flow(
         batches = weighting.batches(index, flow.device, watch=watch)
         if batches is None:
             return None
-        z = ((x[index].to(flow.device) - flow.shift) / flow.scale).to(flow.shift)
+        z = _prepared(flow, x[index].to(flow.device))
         c = None if condition is None else condition[index].to(flow.device)
         return Population(z, c if c is None or not c.is_floating_point() else c.to(flow.shift), batches)
 
@@ -145,20 +160,30 @@ def train_flow(
     train_part = population(kept, False)
     if train_part is None:
         raise ValueError("every sample of positive weight is held out: more data, or a lower beta, is needed")
-    differ = "condition" if condition is not None else "beta" if weighting.beta_range else ""
-    problem = FlowMatching(
-        path=flow.path,
-        objective=objective,
-        coupling=make_coupling(options.coupling, weights="resample" if weighting.equal else "unequal", differ=differ),
-        prediction=flow.prediction,
-        train=train_part,
-        held_out=population(held_index, True) if len(held_index) else None,
-        beta_range=weighting.beta_range,
-    )
+    held_out = population(held_index, True) if len(held_index) else None
+    if isinstance(flow, TokenFlow):
+        problem: Problem = token_problem(flow, train_part, held_out, weighting.beta_range, options)
+    else:
+        differ = "condition" if condition is not None else "beta" if weighting.beta_range else ""
+        weights = "resample" if weighting.equal else "unequal"
+        problem = FlowMatching(
+            path=flow.path,
+            objective=objective,
+            coupling=make_coupling(options.coupling, weights=weights, differ=differ),
+            prediction=flow.prediction,
+            train=train_part,
+            held_out=held_out,
+            beta_range=weighting.beta_range,
+        )
     trained = train(flow.network, problem, steps=steps, batch_size=batch_size, seed=seed, options=options)
     flow.network, flow.history, flow.notes = trained.network, trained.history, trained.notes
     flow.train_seconds = trained.seconds
     return flow
+
+
+def _prepared(flow: Flow, x: Tensor) -> Tensor:
+    """x as the network sees it."""
+    return flow.vocabulary.encode(x) if isinstance(flow, TokenFlow) else ((x - flow.shift) / flow.scale).to(flow.shift)
 
 
 def _split(train_index: Tensor, n: int) -> tuple[Tensor, Tensor]:

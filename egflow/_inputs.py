@@ -18,7 +18,10 @@ def check_data(x: Any, name: str = "x") -> Tensor:
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{name} must be a float tensor (N, *event), got {type(x).__name__}: {error}") from None
     if not x.is_floating_point():
-        raise ValueError(f"{name} must be a float tensor (N, *event), got dtype {x.dtype}: convert it with .float()")
+        raise ValueError(
+            f"{name} must be a float tensor (N, *event), got dtype {x.dtype}: convert it with .float(); for tokens "
+            "(N, length), fit the flow with egflow.fit(x, vocab_size=…)"
+        )
     if x.ndim < 2:
         hint = f"; for one number a sample pass {name}[:, None]" if x.ndim == 1 else ""
         raise ValueError(f"{name} must have shape (N, *event), got {tuple(x.shape)}{hint}")
@@ -50,6 +53,13 @@ def check_condition(condition: Any, n: int) -> Tensor | None:
     if condition.ndim != 1 or condition.is_complex() or bool((condition < 0).any()):
         raise ValueError("a discrete condition must hold whole labels ≥ 0, shape (N,)")
     return condition.long()
+
+
+def condition_kind(condition: Tensor | None) -> tuple[tuple[int, ...] | None, int | None]:
+    """What a flow keeps of its training conditions: the shape of one, and the number of labels; None where none."""
+    if condition is None:
+        return None, None
+    return tuple(condition.shape[1:]), None if condition.is_floating_point() else int(condition.max()) + 1
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from egflow._inputs import check_condition, check_data
+from egflow._inputs import N_MIN, check_condition, check_data
+from egflow._token_inputs import check_tokens
 from egflow._weighting import Ranged, Weighted, Weighting
 from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.training import mix
 from egflow.weights import (
     Draw,
@@ -73,7 +74,7 @@ def read_inputs(
     Raises:
         ValueError: for bad input, naming the argument; `egflow.energy.EnergyError` with the energy's own message.
     """
-    x = draw_from_base(base, sample_weight, n_from_base, mix(seed, 7)) if data is None else check_data(data, "data")
+    x = draw_from_base(base, sample_weight, n_from_base, mix(seed, 7)) if data is None else _check(base, data)
     if base is not None and tuple(x.shape[1:]) != base.event_shape:
         raise ValueError(f"data must have the base's event shape {base.event_shape}, got {tuple(x.shape[1:])}")
     condition = check_condition(condition, len(x))
@@ -97,7 +98,7 @@ def draw_from_base(base: Flow | None, sample_weight: Tensor | None, n: int, seed
         raise ValueError("data=None cannot draw from a base with conditions: pass data= and condition=")
     if sample_weight is not None:
         raise ValueError("sample_weight are weights of data=, which is None here: draws of the base are equal")
-    return base.sample(n, seed=seed).cpu()
+    return base.sample(n, correct=False, seed=seed).cpu()  # p is the base itself, though it may be a tilt
 
 
 def read_energies(energy: Energy | Sequence[Energy]) -> list[EnergyModel]:
@@ -174,6 +175,13 @@ def solve(beta: float | str | Ranges, inputs: TiltInputs, target_ess: float | No
     if not isinstance(beta, str):
         return beta
     return solve_beta(inputs.values[0], AUTO_ESS if target_ess is None else target_ess, inputs.weight)
+
+
+def _check(base: Flow | None, data: Tensor) -> Tensor:
+    """Data of the base's kind: tokens of its vocabulary, or points."""
+    if isinstance(base, TokenFlow):
+        return check_tokens(data, base.vocabulary, "data", least=N_MIN)
+    return check_data(data, "data")
 
 
 def _check_base(base: Flow, condition: Tensor | None) -> None:

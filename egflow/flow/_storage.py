@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from egflow._files import write_atomic, write_text
 from egflow.network import NETWORKS, AtBeta
-from egflow.path import PATHS
+from egflow.path import PATHS, TOKEN_PATHS
 from egflow.solver import Tuned
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def _write(flow: Flow, folder: Path) -> None:
         "beta": flow.beta,
         "beta_range": flow.beta_range,
         "tuned": None if flow.tuned is None else flow.tuned.to_dict(),
+        "tokens": _tokens(flow),
         "weights_sha256": _sha256(weights),
     }
     write_text(folder / "model.json", json.dumps(model, indent=2, allow_nan=False) + "\n")
@@ -89,7 +90,6 @@ def _write(flow: Flow, folder: Path) -> None:
 
 def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> Flow:
     """Read a flow back; see `Flow.load`."""
-    from egflow.flow._flow import Flow
     from egflow.report import TiltReport
 
     source = Path(folder)
@@ -110,17 +110,8 @@ def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> 
         tensors = load_file(weights)
         module = _network(model["network"], network, description)
         module.load_state_dict({key[8:]: value for key, value in tensors.items() if key.startswith("network.")})
-        if model["path"] not in PATHS:
-            raise ValueError(f"unknown path {model['path']!r}")
         module.to(tensors["shift"].dtype).eval()
-        flow = Flow(
-            module,
-            model["event_shape"],
-            path=model["path"],
-            prediction=model["prediction"],
-            shift=tensors["shift"],
-            scale=tensors["scale"],
-        )
+        flow = _flow(model, module, tensors)
         flow.condition_shape = None if model["condition_shape"] is None else tuple(model["condition_shape"])
         flow.num_classes, beta, ranges = model["num_classes"], model["beta"], model.get("beta_range")
         flow.beta = tuple(beta) if isinstance(beta, list) else beta
@@ -133,6 +124,32 @@ def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> 
     if (source / "base").is_dir():
         flow.base = load_flow(source / "base", network)
     return flow
+
+
+def _tokens(flow: Flow) -> dict[str, int | None] | None:
+    from egflow.flow._token_flow import TokenFlow
+
+    return {"vocab_size": flow.vocab_size, "pad_id": flow.pad_id} if isinstance(flow, TokenFlow) else None
+
+
+def _flow(model: dict[str, Any], module: nn.Module, tensors: dict[str, Tensor]) -> Flow:
+    """A flow of points or of tokens around its network."""
+    from egflow.flow._flow import Flow
+    from egflow.flow._token_flow import TokenFlow
+
+    tokens = model.get("tokens")
+    if model["path"] not in (PATHS if tokens is None else TOKEN_PATHS):
+        raise ValueError(f"unknown path {model['path']!r}")
+    if tokens is not None:
+        return TokenFlow(module, *model["event_shape"], **tokens, path=model["path"])
+    return Flow(
+        module,
+        model["event_shape"],
+        path=model["path"],
+        prediction=model["prediction"],
+        shift=tensors["shift"],
+        scale=tensors["scale"],
+    )
 
 
 def _network(stored: dict[str, Any], own: nn.Module | None, file: Path) -> nn.Module:

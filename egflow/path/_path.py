@@ -20,6 +20,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from egflow.path._tokens import TOKEN_PATHS, TokenPath
+
 Prediction = Literal["velocity", "noise", "x_1", "score_fn"]
 
 
@@ -171,12 +173,12 @@ class VP(Path):
 PATHS: dict[str, type[Path]] = {path.name: path for path in (CondOT, VP, Cosine)}
 
 
-def make_path(path: str | Path | None) -> Path:
-    """A path by its name, or as given; None is `CondOT`. Raises ValueError for an unknown name."""
+def make_path(path: str | Path | TokenPath | None) -> Path:
+    """A path by its name, or as given; None is `CondOT`. Raises ValueError for an unknown name, or a path of tokens."""
     if isinstance(path, Path):
         return path
-    name = "cond_ot" if path is None else path
-    if name in ("masked", "uniform", "sequential"):
+    name = "cond_ot" if path is None else path.name if isinstance(path, TokenPath) else path
+    if name in TOKEN_PATHS:
         raise ValueError(f"path {name!r} is for tokens: give vocab_size= and a long tensor (N, length)")
     if name not in PATHS:
         raise ValueError(f"path must be one of {', '.join(PATHS)}, got {path!r}")

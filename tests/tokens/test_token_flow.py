@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from test_token_samplers import N, SPACES, chi_square, table_flow
+from test_token_samplers import SPACES, N, chi_square, table_flow
 from token_tables import Table, frequencies, random_masses, total_variation
 
 from egflow import as_energy, correct

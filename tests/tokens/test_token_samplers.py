@@ -1,4 +1,4 @@
-"""Samplers alone, on networks that hold the exact conditionals: exact ones are held to chi-square, leaps must say so."""
+"""Samplers alone, on networks of exact conditionals: exact ones are held to chi-square, leaps must say so."""
 
 from __future__ import annotations
 
@@ -87,15 +87,13 @@ def test_low_temperature_draws_the_likeliest_and_ordering_by_entropy_starts_with
 
 
 def test_evaluations_are_counted_and_finished_rows_dropped():
-    space, size, pad_id = SPACES["padding outside"]
-    flow, space, p = table_flow("padding outside", "sequential")
+    flow, _, _ = table_flow("padding outside", "sequential")
     solution = flow.solve(N, seed=2)
-    tokens = (solution.y != pad_id).sum(1)
+    tokens = (solution.y != flow.pad_id).sum(1)
     assert bool((solution.nfe == (tokens + 1).clamp(max=3)).all())
     for path in ("masked", "uniform"):
         nfe = table_flow("padding outside", path)[0].solve(200, seed=2).nfe
-        assert 1 <= int(nfe.min()) and (path == "uniform" or int(nfe.max()) <= 3)
-    del size, p
+        assert int(nfe.min()) >= 1 and (path == "uniform" or int(nfe.max()) <= 3)
 
 
 @pytest.mark.parametrize("solver", ["ctmc", "entropy", "ancestral"])
