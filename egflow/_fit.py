@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import torch
@@ -128,6 +129,15 @@ def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
     shift, scale = x.mean(over, keepdim=True)[0], x.std(over, keepdim=True)[0]
     scale = torch.where(scale > 1e-12 * shift.abs().clamp_min(1e-12), scale, 1.0)
     return shift.float(), scale.float()
+
+
+def warm_start(base: Flow) -> Flow:
+    """An untrained copy of a flow, to be trained on: network, path and preprocessing, nothing of its tilts."""
+    flow = copy.copy(base)
+    flow.network = copy.deepcopy(base.network)
+    flow.base = flow.energy = flow.beta = flow.report = flow.tuned = None
+    flow.history, flow.notes, flow.train_seconds = [], {}, 0.0
+    return flow
 
 
 def train_flow(

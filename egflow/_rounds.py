@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from egflow._account import ReportOptions, account
-from egflow._fit import train_flow
+from egflow._fit import train_flow, warm_start
 from egflow._rounds_bases import half_bases
 from egflow._tilt_inputs import AUTO_ESS, TiltInputs
 from egflow._weighting import Weighted
@@ -187,8 +187,6 @@ class _Work:
 
     def refit(self, flow: Flow, parts: list[Proposals], beta: float, number: int, last: bool) -> Flow:
         """See `Steps`: a stage ``round-01`` … of the run, the last with all the steps."""
-        from egflow._tilt import warm_start
-
         steps = self.steps if last else max(1, self.steps // _PART)
         every = min(self.options.checkpoint_every, max(1, steps // 10))
         options = replace(self.options, stage=f"round-{number:02d}", checkpoint_every=every)

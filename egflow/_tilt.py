@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from egflow._account import ReportOptions, account
-from egflow._fit import new_flow, train_flow
+from egflow._fit import new_flow, train_flow, warm_start
 from egflow._inputs import pick_device
 from egflow._tilt_inputs import Energy, Ranges, draw_from_base, read_beta, read_energies, read_inputs, solve, weigh
 from egflow.energy import EnergyValues, evaluate
@@ -161,15 +161,6 @@ def tilt(
         facts={"method": method, "seed": seed, "reference": inputs.reference},
         notes={**notes, **flow.notes},
     )
-    return flow
-
-
-def warm_start(base: Flow) -> Flow:
-    """An untrained copy of a flow, to be trained on: network, path and preprocessing, nothing of its tilts."""
-    flow = copy.copy(base)
-    flow.network = copy.deepcopy(base.network)
-    flow.base = flow.energy = flow.beta = flow.report = flow.tuned = None
-    flow.history, flow.notes, flow.train_seconds = [], {}, 0.0
     return flow
 
 
