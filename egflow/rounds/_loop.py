@@ -54,6 +54,12 @@ class Rules:
         left = self.max_calls - calls
         return 0 if left < _FEWEST else min(self.proposals, max(left // 3, min(left, 500)))
 
+    def used_up(self, calls: int) -> tuple[str, str]:
+        """The word and the reason of a run that has no round left."""
+        if self.proposals_left(calls) == 0:
+            return "max_calls", f"{calls:,} of max_calls={self.max_calls:,} calls were made"
+        return "rounds", f"rounds={self.most} were made"
+
 
 class Steps(Protocol):
     """What a round does with flows and energies."""
@@ -73,6 +79,29 @@ class Steps(Protocol):
     def features(self, x: Tensor) -> Tensor:
         """Draws (n, *event) as points (n, k) whose distances mean something."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begin:
+    """Where the rounds start.
+
+    Attributes:
+        flow: a flow of q at ``beta``.
+        fresh: its draws, or p's own where beta is 0.
+        untilted: (n, *event) draws of p, which diversity is counted in.
+        calls: of the energy so far.
+        beta: 0, or as far as the data themselves reached.
+        log_z: log E_p[exp(−beta·E)].
+        records: of the round that came so far.
+    """
+
+    flow: Flow
+    fresh: Proposals
+    untilted: Tensor
+    calls: int
+    beta: float = 0.0
+    log_z: float = 0.0
+    records: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,33 +130,31 @@ class Outcome:
 
 
 def run_rounds(
-    start: Flow,
-    first: Proposals,
+    begin: Begin,
     rules: Rules,
     steps: Steps,
     *,
-    calls: int,
     tail: Tail | None = None,
     say: Callable[[int, dict[str, Any]], None] = lambda number, record: None,
 ) -> Outcome:
-    """Go from p to q at the goal.
+    """Go from where the rounds begin to q at the goal.
 
     Args:
-        start: the flow whose weights the first refit starts from.
-        first: draws of p.
+        begin: see `Begin`.
         rules: see `Rules`.
         steps: see `Steps`.
-        calls: of the energy so far.
-        tail: where p means a fitted base: how its error is measured.
+        tail: where p means a fitted flow: how its error is measured.
         say: told each round's record.
+
+    Returns:
+        `Outcome`; its flow is `begin`'s own where the first step was one too far.
 
     Raises:
         TrainingError: where none of a round's proposals has a finite energy and mass under p.
     """
-    flow, here, parts, good = start, 0.0, [first], None
-    corrections, carried, log_z, error = 0, 0.0, 0.0, 0.0
-    records: list[dict[str, Any]] = []
-    width = _width(steps.features(first.x))
+    flow, here, parts, calls, log_z = begin.flow, begin.beta, [begin.fresh], begin.calls, begin.log_z
+    corrections, carried, error, good = 0, 0.0, None, None
+    records = list(begin.records)
     while True:
         number, fresh = len(records) + 1, parts[-1]
         if not fresh.alive:
@@ -149,47 +176,51 @@ def run_rounds(
             carried = max(carried, tail.gap(fresh, allowed))
             error = tail.error(fresh, allowed, carried)
             if allowed != beta:
-                beta, word = allowed, "base_error"
-                reason = (
-                    f"past beta {beta:.4g} the mean energy depends on the base's tail by more than {tail.limit:.3g} "
-                    "(.1 standard deviations of E under p): give log_p=, or more data"
-                )
+                beta, word, reason = allowed, "base_error", tail.reason(allowed)
         left = rules.proposals_left(calls)
-        enough = beta == rules.goal and (here == rules.goal or number == 1)
+        enough = beta == rules.goal and (here == rules.goal or len(parts) == 1)
         last = word is not None or enough or number >= rules.most or left == 0
         if last and word is None and beta != rules.goal:
-            if left == 0:
-                word, reason = "max_calls", f"{calls:,} of max_calls={rules.max_calls:,} calls were made"
-            else:
-                word, reason = "rounds", f"rounds={rules.most} were made"
-        made = steps.refit(flow, parts, beta, number, last)
+            word, reason = rules.used_up(calls)
+        stay = word is not None and beta == here and len(parts) == 1  # it is a flow of this beta already
+        made = flow if stay else steps.refit(flow, parts, beta, number, last)
         log_z += float(torch.logsumexp(fresh.log_w(beta), 0) - torch.logsumexp(fresh.log_w(here), 0))
-        finite = fresh.energies.values[~fresh.energies.forbidden]
-        records.append({
-            "beta": beta,
-            "n_eff": sum(effective(part.log_w(beta)) for part in parts),
-            "best": float(finite.min()),
-            "mean": float(finite.mean()),
-            "diversity": _width(steps.features(fresh.x)) / width if width > 0 else None,
-            "calls": calls,
-        })  # fmt: skip
+        records.append(record(steps, fresh, parts, beta, calls, begin.untilted))
         say(number, records[-1])
-        lost = lost_mode(
-            steps.features(torch.cat([part.x for part in parts])),
-            pool_log_w(parts, beta),
-            pool_log_w(parts, here),
-            steps.features(steps.sample(made, _SAMPLES, number)),
-        )
+        lost = None
+        if not stay:
+            lost = lost_mode(
+                steps.features(torch.cat([part.x for part in parts])),
+                pool_log_w(parts, beta),
+                pool_log_w(parts, here),
+                steps.features(steps.sample(made, _SAMPLES, number)),
+            )
         if lost is not None:
             word, reason, last = "modes", f"round {number} at beta {beta:.4g} lost a mode: {lost}", True
         if lost is None or good is None:
-            good = (made, beta, error if tail is not None else None, log_z)
+            good = (made, beta, error, log_z)
         if last:
             kept, reached, found, log_norm = good
             return Outcome(kept, reached, word, reason, found, log_norm, parts, calls, records)
         flow, here = made, beta
         parts.append(steps.propose(flow, left, number + 1))
         calls += parts[-1].energies.calls
+
+
+def record(
+    steps: Steps, fresh: Proposals, parts: list[Proposals], beta: float, calls: int, untilted: Tensor
+) -> dict[str, Any]:
+    """A round's entry in the report: fresh draws and the pool they are now part of, weighted for beta."""
+    finite = fresh.energies.values[~fresh.energies.forbidden]
+    width = _width(steps.features(untilted))
+    return {
+        "beta": beta,
+        "n_eff": sum(effective(part.log_w(beta)) for part in parts),
+        "best": float(finite.min()),
+        "mean": float(finite.mean()),
+        "diversity": _width(steps.features(fresh.x)) / width if width > 0 else None,
+        "calls": calls,
+    }
 
 
 def _width(points: Tensor) -> float:

@@ -1,15 +1,15 @@
-"""How far an answer depends on a fitted base's tail, which the data hardly show.
+"""How far an answer depends on a fitted density's tail, which the data hardly show.
 
-Where p means the base flow, q at a far beta lives where the base was fitted to few points or none. Two things are
-looked at, both as an error of the mean energy:
+Where log p is not known, q past the data is the tilt of a flow fitted to them, and lives where it saw few points or
+none. Two things are looked at, both as an error of the mean energy:
 
-- two bases fitted to the two halves of the data: the same proposals, weighted by each of the three bases, give three
-  means of E; their range says what other data would have given;
-- a fitted base can be wrong in the same way twice: as long as 100 points of either half stay effective, each half's
-  base is held against the other half's weighted data; a gap of over 4 standard errors is carried on to all farther
-  betas.
+- two flows fitted to the two halves of the data: the same proposals, weighted by each of the three densities, give
+  three means of E; their range says what other data would have given;
+- fitted flows can be wrong in the same way twice: as long as 100 points of either half stay effective, each half's
+  flow is held against the other half's weighted data; a gap of over 3 standard errors is added, and carried on to all
+  farther betas.
 
-It is an estimate from three fits, not a bound: past the data nothing checks what all bases have in common.
+It is an estimate from three fits, not a bound: past the data nothing checks what all of them have in common.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIMIT = 0.1
 """Standard deviations of E under p: a run stops where the error bar is larger."""
 _LEAST = 100.0  # effective points of half the data that can be held against a base
 _FEWEST = 30.0  # effective proposals for a half's mean to be believed
-_ERRORS = 4.0
+_ERRORS = 3.0
 
 
 def tilted_mean(log_w: Tensor, values: Tensor) -> tuple[float, float]:
@@ -41,7 +41,7 @@ class Tail:
     """What the error is measured with.
 
     Attributes:
-        halves: the two halves of the data; each half's base was fitted to the half of the same place.
+        halves: the two halves of the data; each half's flow was fitted to the half of the same place.
         limit: the error that stops a run, on the energy's own scale.
     """
 
@@ -49,19 +49,26 @@ class Tail:
     limit: float
 
     def error(self, fresh: Proposals, beta: float, carried: float = 0.0) -> float:
-        """The error of the mean energy at beta by these proposals: the range of the bases plus the gap to the data.
+        """The error of the mean energy at beta by these proposals: the range of the three plus the gap to the data.
 
         Args:
             carried: the gap found so far.
 
         Returns:
-            inf where a half's base leaves hardly a proposal effective.
+            inf where a half's density leaves hardly a proposal effective.
         """
         means = self._means(fresh, beta)
         return math.inf if means is None else max(means) - min(means) + max(carried, self.gap(fresh, beta))
 
+    def reason(self, beta: float) -> str:
+        """Why a run stopped at beta."""
+        return (
+            f"past beta {beta:.4g} the mean energy depends on the fitted density's tail by more than {self.limit:.3g} "
+            f"({LIMIT:g} standard deviations of E under p): give log_p=, or more data"
+        )
+
     def gap(self, fresh: Proposals, beta: float) -> float:
-        """|mean E by the halves' bases − mean E of the data| at beta, where the data can tell; else 0."""
+        """|mean E by the halves' flows − mean E of the data| at beta, where the data can tell; else 0."""
         means = self._means(fresh, beta)
         if means is None:
             return 0.0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from egflow.rounds import (
+    Begin,
     Proposals,
     Rules,
     Tail,
@@ -30,7 +31,8 @@ N = 5_000
 
 
 def go(steps: GaussianSteps, rules: Rules, tail: Tail | None = None):
-    return run_rounds(steps.p, steps.draws_of_p(N), rules, steps, calls=N, tail=tail)  # type: ignore[arg-type]
+    first = steps.draws_of_p(N)
+    return run_rounds(Begin(steps.p, first, first.x, calls=N), rules, steps, tail=tail)  # type: ignore[arg-type]
 
 
 def test_eight_standard_deviations_out() -> None:

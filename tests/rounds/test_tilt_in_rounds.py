@@ -82,14 +82,41 @@ def test_the_report_is_held_against_the_weighted_pool(tilted: Flow) -> None:
     assert report.n_eff > 500
 
 
-@pytest.mark.filterwarnings("ignore:rounds stopped")  # bases of 80 steps on 500 points may well disagree
-def test_without_a_density_p_is_the_base(base: Flow) -> None:
-    found = run(base, log_p=None, beta=0.6)
+def test_a_beta_the_data_reach_is_an_ordinary_tilt(base: Flow) -> None:
+    """At beta .6 .7 of the data are effective: the account is against them, and no proposal was needed."""
+    report = run(base, log_p=None, beta=0.6).report
+    assert report is not None and report.rounds is not None and report.reference == "data"
+    assert report.rounds["calls"] == 1_000 and len(report.rounds["rounds"]) == 1
+    assert report.n_data == 1_000 and report.rounds["stopped"] is None
+
+
+@pytest.mark.filterwarnings("ignore:rounds stopped")  # flows of 80 steps on 150 points may well disagree
+def test_without_a_density_p_is_what_was_fitted_to_the_data(base: Flow) -> None:
+    found = run(base, log_p=None, beta=1.6)
     report = found.report
-    assert report is not None and report.reference == "base" and report.against_data is not None
-    assert report.rounds is not None and report.rounds["base_error"] is not None
-    assert report.rounds["stopped"] == (None if found.beta == 0.6 else "base_error")
-    assert report.rounds["stopped"] or report.rounds["base_error"] <= 0.1 * float(draws()[:, 0].std()) * 1.01
+    assert report is not None and report.rounds is not None
+    reached = [line["beta"] for line in report.rounds["rounds"]]
+    assert reached[0] == pytest.approx(1.1, abs=0.2)  # ess_fraction exp(−beta²) = .3, of 1,000 draws
+    assert report.rounds["stopped"] == (None if found.beta == 1.6 else "base_error")
+    if found.beta != reached[0]:
+        assert report.reference == "base" and report.against_data is not None
+        assert "weighted for beta" in report.notes["reference"]
+        assert report.rounds["base_error"] <= 0.1 * float(draws()[:, 0].std()) * 1.01
+    else:
+        assert report.reference == "data"
+
+
+def test_a_loose_limit_lets_the_fitted_density_through(base: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    from egflow import _rounds_data
+
+    monkeypatch.setattr(_rounds_data, "LIMIT", 100.0)
+    report = run(base, log_p=None, beta=1.6).report
+    assert report is not None and report.rounds is not None and report.reference == "base"
+    assert report.beta == 1.6 and report.rounds["base_error"] > 0 and report.against_data is not None
+    target, error = report.energy_mean["target"], report.energy_mean["target_stderr"]
+    assert target is not None and error is not None
+    # the fitted density's tilt is within its own error bar, and the noise of 3 standard errors, of N(−1.6, 1)
+    assert abs(target + 1.6) < report.rounds["base_error"] + 4 * error + 0.1
 
 
 def test_draws_of_the_base_alone_have_no_error_bar(base: Flow) -> None:
@@ -222,7 +249,7 @@ def test_resume_after_an_interrupt_at_80_percent(
         return egflow.tilt(
             base,
             counted,
-            1.6 if with_density else 0.4,
+            1.6,
             data=draws(),
             rounds="auto",
             log_p=log_p if with_density else None,
