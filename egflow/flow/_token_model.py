@@ -25,7 +25,7 @@ class NetworkModel:
         if condition is not None and rows is not None:
             condition = condition[rows]
         logits = self.network(x_t, t, condition).float()
-        return self.vocabulary.log_softmax(logits, self.path.impossible(x_t, self.vocabulary))
+        return self.path.tell(logits, x_t, t, self.vocabulary)
 
     def begin(self, batch: int) -> Any:
         """The state of a causal network before BEGIN."""

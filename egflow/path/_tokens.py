@@ -58,9 +58,9 @@ class TokenPath(ABC):
     def sample(self, x_1: Tensor, t: Tensor, uniform: Uniform, vocabulary: Vocabulary) -> TokenPoint:
         """Hide a part of x_1 (batch, length), given t (batch,) in [0, 1) and a source of uniform numbers."""
 
-    def impossible(self, x_t: Tensor, vocabulary: Vocabulary) -> Tensor | None:
-        """Where x_t (batch, length) leaves no chance for a token: a bool (batch, length, outputs), or None."""
-        return None
+    def tell(self, logits: Tensor, x_t: Tensor, t: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """A network's logits (batch, length, outputs) as log p(x_1^i | x_t), with what is known of it put in."""
+        return vocabulary.log_softmax(logits)
 
 
 class Masked(TokenPath):
@@ -83,8 +83,12 @@ class Masked(TokenPath):
         share = mask / hidden[:, None].to(t)
         return TokenPoint(x_1.masked_fill(mask, vocabulary.own), 1 - hidden.to(t) / length, x_1, share)
 
+    def tell(self, logits: Tensor, x_t: Tensor, t: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """As `TokenPath.tell`: nothing but END comes after an END, and no END before a token."""
+        return vocabulary.log_softmax(logits, self.impossible(x_t, vocabulary))
+
     def impossible(self, x_t: Tensor, vocabulary: Vocabulary) -> Tensor | None:
-        """Nothing but END comes after an END, and no END before a token."""
+        """Where x_t (batch, length) leaves no chance for a token: a bool (batch, length, outputs), or None."""
         if vocabulary.end is None:
             return None
         is_token, is_end = x_t < vocabulary.size, x_t == vocabulary.end
@@ -97,9 +101,16 @@ class Masked(TokenPath):
 
 
 class UniformTokens(TokenPath):
-    """Each position is x_1's with probability kappa_t = t, else any of the tokens alike.
+    """Each position is x_1's with probability kappa_t = 1 − (1 − t)³, else any of the tokens alike.
 
-    The velocity of position i is  kappa'/(1 − kappa) · (p(x_1^i | x_t) − δ_{x_t^i})  (Gat et al. 2024, eq. 22).
+    The velocity of position i is  kappa'/(1 − kappa) · (p(x_1^i | x_t) − δ_{x_t^i})  (Gat et al. 2024, eq. 22), with
+
+        p(x_1^i = a | x_t) ∝ p(x_1^i = a | the other positions of x_t) · (1 + 1{a = x_t^i} · V kappa / (1 − kappa)).
+
+    The last factor is put in, and the network has the first to learn: near t = 1 the chance of a jump is small, and
+    would be wrong by far more than itself. For the same reason kappa rises early, so that many draws of t are late: the
+    chain's error is an integral over −log(1 − kappa), to which they add alike. (A random space of 81 states, 2,000
+    steps: total variation .095, .075, .072 with powers 1, 2, 3.)
     """
 
     name = "uniform"
@@ -107,11 +118,11 @@ class UniformTokens(TokenPath):
 
     def kappa(self, t: Tensor) -> Tensor:
         """The share of positions that are x_1's, shaped as t."""
-        return t
+        return 1 - (1 - t) ** 3
 
     def time(self, kappa: Tensor) -> Tensor:
         """The inverse of `kappa`."""
-        return kappa
+        return 1 - (1 - kappa) ** (1 / 3)
 
     def sample(self, x_1: Tensor, t: Tensor, uniform: Uniform, vocabulary: Vocabulary) -> TokenPoint:
         """As `TokenPath.sample`."""
@@ -119,6 +130,12 @@ class UniformTokens(TokenPath):
         noise = (drawn * vocabulary.outputs).long().clamp(max=vocabulary.outputs - 1)
         x_t = torch.where(kept < self.kappa(t)[:, None], x_1, noise)
         return TokenPoint(x_t, t, x_1, torch.full_like(kept, 1 / x_1.shape[1]))
+
+    def tell(self, logits: Tensor, x_t: Tensor, t: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """As `TokenPath.tell`, with the likelihood of the token that stands there."""
+        kappa = self.kappa(t.double()).clamp(max=1 - 1e-9)
+        stay = torch.log1p(vocabulary.outputs * kappa / (1 - kappa)).to(logits)
+        return vocabulary.log_softmax(logits.scatter_add(2, x_t[..., None], stay[:, None, None].expand(*x_t.shape, 1)))
 
 
 class Sequential(TokenPath):

@@ -69,6 +69,6 @@ class TokenMatching:
         beta = () if batch.beta is None else (batch.beta,)
         point = batch.point
         logits = network(point.x_t, point.t, batch.condition, *beta).float()
-        log_p = self.vocabulary.log_softmax(logits, self.path.impossible(point.x_t, self.vocabulary))
+        log_p = self.path.tell(logits, point.x_t, point.t, self.vocabulary)
         loss = cross_entropy(log_p, point)
         return loss if batch.weight is None else batch.weight * loss

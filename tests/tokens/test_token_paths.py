@@ -30,12 +30,16 @@ def test_masked_hides_every_number_of_positions_alike_and_any_of_them():
     assert torch.allclose(made.t, 1 - hidden.float().mean(1))
 
 
-def test_uniform_keeps_a_token_with_probability_t_and_a_chance_hit():
+def test_uniform_keeps_a_token_with_probability_kappa_and_a_chance_hit():
     x = torch.zeros(8_000, 3, dtype=torch.long)
-    made = point(UniformTokens(), x, Vocabulary(4))
+    path = UniformTokens()
+    made = point(path, x, Vocabulary(4))
     late = made.t > 0.5
     kept = (made.x_t == 0).double()
-    for rows, mean in ((late, 0.75), (~late, 0.25)):
+    kappa = path.kappa(made.t.double())
+    assert torch.allclose(path.time(kappa), made.t.double(), atol=1e-4)
+    for rows in (late, ~late):
+        mean = float(kappa[rows].mean())
         expected = mean + (1 - mean) / 4
         assert abs(float(kept[rows].mean()) - expected) < 4 * (expected * (1 - expected) / 12_000) ** 0.5
     assert set(made.x_t.unique().tolist()) == {0, 1, 2, 3}
@@ -84,12 +88,12 @@ def test_weighted_cross_entropy_is_least_at_the_conditionals_of_q(path, pad_id):
     def loss(shift: float) -> float:
         logits = network(made.x_t, made.t)
         logits[..., 0] += shift
-        log_p = words.log_softmax(logits, path.impossible(made.x_t, words))
+        log_p = path.tell(logits, made.x_t, made.t, words)
         return float((weight * cross_entropy(log_p, made)).double().sum())
 
     assert loss(0.0) < min(loss(0.3), loss(-0.3))
     of_p = Table(space, p, words, path.name)
-    log_p = words.log_softmax(of_p(made.x_t, made.t), path.impossible(made.x_t, words))
+    log_p = path.tell(of_p(made.x_t, made.t), made.x_t, made.t, words)
     assert loss(0.0) < float((weight * cross_entropy(log_p, made)).double().sum())
 
 

@@ -7,7 +7,8 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from egflow.path import Vocabulary
+from egflow.network._embedding import TIME_FEATURES, time_features
+from egflow.path import UniformTokens, Vocabulary
 
 
 def full_space(vocab_size: int, length: int) -> Tensor:
@@ -67,10 +68,11 @@ class Table(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
         if self.path == "uniform":
-            keep = t.double()[:, None, None] + (1 - t.double()[:, None, None]) / self.words.outputs
-            other = (1 - t.double()[:, None, None]) / self.words.outputs
+            noise = 1 - UniformTokens().kappa(t.double())[:, None, None]
+            keep, other = 1 - noise + noise / self.words.outputs, noise / self.words.outputs
             same = x[:, None] == self.states
-            return self._told(torch.where(same, keep, other).log().sum(2))
+            told = self._told(torch.where(same, keep, other).log().sum(2))
+            return told.scatter_add(2, x[..., None], -(keep / other).log().expand(*x.shape, 1))  # what the path puts in
         if self.path == "masked":
             fits = ((x[:, None] == self.states) | (x[:, None] == self.words.own)).all(2)
             return self._told(torch.where(fits, 0.0, -700.0))
@@ -91,3 +93,25 @@ class Table(nn.Module):
 
     def select(self, state: Tensor, rows: Tensor) -> Tensor:
         return state[rows]
+
+
+class SmallNetwork(nn.Module):
+    """An MLP over all positions at once, for masked and uniform: learns a small space in a second or two."""
+
+    def __init__(self, vocabulary: Vocabulary, length: int, width: int = 96, beta_dim: int = 0) -> None:
+        super().__init__()
+        self.words, self.length = vocabulary, length
+        size = vocabulary.inputs * length + TIME_FEATURES + 3 * beta_dim
+        self.layers = nn.Sequential(
+            nn.Linear(size, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, length * vocabulary.outputs),
+        )
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
+        seen = [nn.functional.one_hot(x, self.words.inputs).flatten(1).float(), time_features(t)]
+        if beta is not None:
+            seen += [beta, beta.square(), beta.pow(3)]
+        return self.layers(torch.cat(seen, 1)).unflatten(1, (self.length, self.words.outputs))
