@@ -19,7 +19,7 @@ from typing import Any
 
 from egflow._files import write_text
 from egflow.cli._compose import Arguments, Settings
-from egflow.cli._door import RunFailed, one_line
+from egflow.cli._outcome import RunFailed, one_line
 
 
 def benchmark(settings: Settings, arguments: Arguments) -> int:

@@ -1,4 +1,4 @@
-"""Which energy a run is tilted by: a preset of the domain, a dotted name, or ``file.py:function``."""
+"""Which energy a run is tilted by: a preset of the domain, a dotted name, or ``file.py:function``; or several."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from egflow.cli._compose import Settings
+from egflow.cli._quote import split_list
 from egflow.domain import Domain
 from egflow.energy import EnergyModel, as_energy, bind_decoders, load_energy
 from egflow.energy._callable import CallableEnergy
@@ -19,21 +20,26 @@ _PRESET = re.compile(r"([\w-]+)(?:\((.*)\))?", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An energy with the words it was chosen by.
+    """Energies with the words they were chosen by.
 
     Attributes:
-        energy: low is good; decoders bound, workers and cache set.
+        energies: one, or several; low is good; decoders bound, workers and cache set.
         text: what was typed, or the preset taken by default.
         is_score: whether ``text`` was given as ``score=`` and so negated.
     """
 
-    energy: EnergyModel
+    energies: list[EnergyModel]
     text: str
     is_score: bool
 
+    @property
+    def given(self) -> EnergyModel | list[EnergyModel]:
+        """As the library takes them: one energy, or a list."""
+        return self.energies[0] if len(self.energies) == 1 else self.energies
+
 
 def choose_energy(settings: Settings, domain: Domain, *, from_folder: bool = False) -> Chosen:
-    """The energy that ``energy=`` or ``score=`` names; with neither, the domain's own for its data.
+    """The energies that ``energy=`` or ``score=`` names; with neither, the domain's own for its data.
 
     Args:
         settings: of the run.
@@ -45,11 +51,13 @@ def choose_energy(settings: Settings, domain: Domain, *, from_folder: bool = Fal
     """
     is_score = settings.get("score") is not None
     text = settings["score"] if is_score else settings["energy"] or domain.default_energy(settings["data"])
-    if from_folder and not is_preset(text, domain.energies):
+    names = split_list(text)
+    if from_folder and not all(is_preset(name, domain.energies) for name in names):
         key = "score" if is_score else "energy"
         raise ValueError(f"the run's {key} is code ({text}), which is never run from a folder: give {key}= again")
-    energy = _with_options(_resolve(text, settings["domain"], domain), settings)
-    return Chosen(bind_decoders(-energy if is_score else energy, dict(domain.decoders)), text, is_score)
+    found = [_with_options(_resolve(name, settings["domain"], domain), settings) for name in names]
+    decoders = dict(domain.decoders)
+    return Chosen([bind_decoders(-one if is_score else one, decoders) for one in found], text, is_score)
 
 
 def is_preset(text: str, presets: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
 from egflow.cli._loaded import check_out, load_run, out_folder
 from egflow.cli._problem import prepare
+from egflow.cli._quote import show as typed_as
 from egflow.cli._write import show, with_domain, write_report
 
 
@@ -16,17 +17,34 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
     """Sample the run's flow, hold the samples against the weighted data, and write the account."""
     check_out(settings["out"])
     run = load_run(settings)
+    flow, beta = run.flow, settings["beta"]
+    if flow.beta_range is None and isinstance(beta, list):
+        raise ValueError(f"beta={typed_as(beta)}: the run is of one beta, give one number")
+    if flow.beta_range is not None and beta is not None and beta != "auto":
+        flow.at(beta)  # outside of the range: before any energy is evaluated
     typed = {"energy", "score"} & arguments.typed.keys()
     chosen = choose_energy(run.settings, run.domain, from_folder=not typed)
-    tilting = prepare(run.settings, run.domain, chosen)
+    if flow.beta_range is not None and len(chosen.energies) != len(flow.beta_range):
+        raise ValueError(f"{chosen.text}: the run has a range of beta for each of {len(flow.beta_range)} energies")
+    tilting = prepare(run.settings | {"rounds": None, "at_one_beta": beta is not None}, run.domain, chosen)
+    if flow.beta_range is None:
+        assert isinstance(tilting.beta, float)
+        flow.beta = tilting.beta
+    elif beta is not None:
+        flow = flow.at(tilting.given_beta)  # type: ignore[arg-type]  # one beta an energy, by at_one_beta
+    stored = run.flow.report
+    facts = {"domain": run.settings["domain"], "method": run.settings["method"], "seed": settings["seed"]}
+    notes: dict[str, str] = {}
+    if stored is not None and stored.rounds is not None:
+        facts["rounds"] = stored.rounds
+        notes = {key: stored.notes[key] for key in ("rounds", "base_error") if key in stored.notes}
+        notes["reference"] = "the data: the draws that the run itself was reported against are not kept"
     solver = settings["solver"]
-    trained = run.flow.report.seconds.get("train") if run.flow.report is not None else None
-    run.flow.beta = tilting.beta
     report = account(
-        run.flow,
-        [chosen.energy],
+        flow,
+        chosen.energies,
         tilting.data.x,
-        [tilting.values],
+        tilting.values,
         condition=tilting.data.condition,
         sample_weight=tilting.data.sample_weight,
         per_condition=run.settings["per_condition"],
@@ -37,11 +55,11 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
             rtol=solver["rtol"],
             atol=solver["atol"],
         ),
-        facts={"domain": run.settings["domain"], "method": run.settings["method"], "seed": settings["seed"]},
-        notes={},
+        facts=facts,
+        notes=notes,
     )
     report = with_domain(report, run.domain, tilting.data.info)
-    report = replace(report, seconds={**report.seconds, "train": trained})
+    report = replace(report, seconds={**report.seconds, "train": stored.seconds.get("train") if stored else None})
     folder = out_folder(settings["out"], run.path, "evaluations")
     write_report(report, run.domain, folder, None)
     show(report)

@@ -1,6 +1,7 @@
 """A run's folder: never shared, never half-written, never code that is run.
 
-It holds ``config.yaml``, ``model/``, ``checkpoints/``, ``metrics.csv``, ``samples.*``, ``figures/``, ``report.json``.
+It holds ``config.yaml``, ``model/``, ``checkpoints/``, ``metrics.csv``, ``samples.*``, ``figures/``, ``report.json``,
+and ``rounds/`` where there were some.
 Making ``figures/`` is the claim: a folder can be made only once, so of two starts in one place one is refused.
 """
 
@@ -52,7 +53,8 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether training has left something to go on from."""
-        return any(file.is_file() for file in (self.path / "checkpoints").rglob("*"))
+        kept = [*(self.path / "checkpoints").rglob("*"), *(self.path / "rounds").rglob("*")]
+        return any(file.is_file() for file in kept)
 
     def abandon(self) -> None:
         """Take back everything a run that never started has written. A resumed run is left as it was."""

@@ -16,17 +16,30 @@ _EXAMPLES = {
         "python -m egflow.train",
         "python -m egflow.train domain=toy data=rings beta=10",
         "python -m egflow.train data=swissroll energy='my.py:energy' beta=auto target_ess=0.2 run_dir=runs/mine",
+        "python -m egflow.train data=swissroll beta=[0,8] run_dir=runs/every        (zsh: 'beta=[0,8]')",
+        "python -m egflow.train data=rings energy='[rings,quadratic]' beta='[[0,4],[0,1]]'",
+        "python -m egflow.train data=swissroll beta=20 rounds=auto toy.n_data=20000 log_p=swissroll",
         "python -m egflow.train run_dir=runs/mine resume=true",
         "python -m egflow.train --multirun beta=1,3,10 hydra/launcher=joblib",
     ],
-    "sample": ["python -m egflow.sample run=runs/mine n=100000", "python -m egflow.sample run=runs/mine out=more"],
-    "evaluate": ["python -m egflow.evaluate run=runs/mine", "python -m egflow.evaluate run=runs/mine score='my.py:f'"],
+    "sample": [
+        "python -m egflow.sample run=runs/mine n=100000",
+        "python -m egflow.sample run=runs/every beta=5.5",
+        "python -m egflow.sample run=runs/mine correct=true out=more",
+    ],
+    "evaluate": [
+        "python -m egflow.evaluate run=runs/mine",
+        "python -m egflow.evaluate run=runs/every beta=5.5",
+        "python -m egflow.evaluate run=runs/mine score='my.py:f'",
+    ],
     "benchmark": ["python -m egflow.benchmark suite=toys", "python -m egflow.benchmark suite=toys quick=true"],
 }  # fmt: skip
 _NOTES = {
     "train": [
         "Text with signs like ()[]{}=#@, or spaces needs one pair of shell quotes and nothing else.",
         "beta acts on the energy's own scale; a negative beta prefers high energy.",
+        "beta=[low,high] trains one model for every beta in between; sample any of them by beta= afterwards.",
+        "rounds=auto goes past the data; what p means there is log_p=, or else the base flow (the report says which).",
     ],
 }
 

@@ -49,8 +49,8 @@ def load_run(command: Settings) -> Loaded:
     domain = find_domain(settings["domain"]).load(domain_options(settings))
     network = domain.network(_data(settings, domain)) if _is_foreign(path) else None
     flow = Flow.load(path / "model", network=network).to(device)
-    if settings["beta"] == "auto" and flow.beta is not None:
-        settings["beta"] = flow.beta  # what it was solved for; another energy would give another
+    if flow.beta is not None:
+        settings["beta"] = flow.beta  # what auto was solved for (another energy would give another), or rounds reached
     for key in ("solver", "energy", "score", "beta", "n"):
         if command.get(key) is not None:
             settings[key] = command[key]

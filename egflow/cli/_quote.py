@@ -8,8 +8,11 @@ false and null stay as they are, so that ``beta=[0,8]`` is a list.
 from __future__ import annotations
 
 import re
+from typing import Any
 
-TEXT_KEYS = frozenset({"data", "energy", "score", "run_dir", "out", "base", "run", "suite", "cache", "cache_version"})
+TEXT_KEYS = frozenset({
+    "data", "energy", "score", "log_p", "run_dir", "out", "base", "run", "suite", "cache", "cache_version",
+})  # fmt: skip
 """Keys whose value is always text (or null)."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
@@ -57,6 +60,18 @@ def split_sweep(value: str) -> list[str]:
     return parts
 
 
+def split_list(value: str) -> list[str]:
+    """The parts of ``[a,b]``, cut outside of inner brackets; any other text is its only part.
+
+    >>> split_list("[rings, linear(slope=[1,0])]"), split_list("rings")
+    (['rings', 'linear(slope=[1,0])'], ['rings'])
+    """
+    text = value.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return [value]
+    return [part.strip() for part in split_sweep(text[1:-1])]
+
+
 def quote_override(key: str, value: str, *, text: bool, sweep: bool) -> str:
     """One ``key=value`` for Hydra.
 
@@ -70,3 +85,16 @@ def quote_override(key: str, value: str, *, text: bool, sweep: bool) -> str:
         return f"{key}={value}"
     values = split_sweep(value) if sweep else [value]
     return f"{key}=" + ",".join(part if part == "null" else quote(part) for part in values)
+
+
+def show(value: Any) -> str:
+    """A value as it would be typed.
+
+    >>> show(None), show(True), show([0, 8])
+    ('null', 'true', '[0,8]')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return "[" + ",".join(map(show, value)) + "]"
+    return str(value)

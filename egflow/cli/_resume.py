@@ -8,6 +8,7 @@ from typing import Any
 
 from egflow.cli._compose import Arguments, Settings, flatten
 from egflow.cli._folder import load_settings
+from egflow.cli._quote import split_list
 
 FREE_KEYS = frozenset({
     "resume", "run_dir", "device", "cache", "trainer.progress", "trainer.checkpoint_every", "trainer.tensorboard",
@@ -48,15 +49,16 @@ def merged(settings: Settings, arguments: Arguments) -> Settings:
             )
     for key in FREE_KEYS & arguments.typed.keys():
         _put(stored, key, now[key])
-    for key in ("energy", "score"):
+    for key in ("energy", "score", "log_p"):
         if key in arguments.typed:
             stored[key] = settings[key]
     return stored
 
 
 def _same(key: str, now: Any, then: Any) -> bool:
-    if key in ("energy", "score") and isinstance(now, str) and isinstance(then, str):
-        return PurePath(now).name == PurePath(then).name  # the file may be named from another folder
+    if key in ("energy", "score", "log_p") and isinstance(now, str) and isinstance(then, str):
+        names = [[PurePath(name).name for name in split_list(text)] for text in (now, then)]
+        return names[0] == names[1]  # a file may be named from another folder
     return now == then
 
 

@@ -6,23 +6,28 @@ from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
 from egflow.cli._loaded import check_out, load_run, out_folder
 from egflow.cli._write import write_samples
+from egflow.flow._checks import say_range
 
 
 def sample(settings: Settings, arguments: Arguments) -> int:
     """Draw and write. The energy is made only where a correction needs it."""
     check_out(settings["out"])
     run = load_run(settings)
+    beta = settings["beta"]
+    if beta is None and run.flow.beta_range is not None:
+        raise ValueError(f"beta= is needed: run={settings['run']} was trained over {say_range(run.flow.beta_range)}")
+    run.flow.at(beta)  # outside of the range: before anything is made
     energy = None
     if settings["correct"]:
         typed = {"energy", "score"} & arguments.typed.keys()
-        energy = choose_energy(run.settings, run.domain, from_folder=not typed).energy
+        energy = choose_energy(run.settings, run.domain, from_folder=not typed).given
     elif settings["energy"] is not None or settings["score"] is not None:
         raise ValueError("energy= and score= are for correct=true: the flow was tilted already")
     solver = settings["solver"]
     samples = run.flow.sample(
         settings["n"],
         settings["condition"],
-        beta=settings["beta"],
+        beta=beta,
         solver=solver["name"],
         correct=settings["correct"],
         energy=energy,

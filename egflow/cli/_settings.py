@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from egflow.cli._beta import beta_problem, check_together, point_problem
 from egflow.cli._compose import Settings, flatten
+from egflow.cli._quote import show
 
 Check = Callable[[Any], str | None]
 """What was expected instead, or None where the value is right."""
@@ -52,10 +54,12 @@ def _flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
 
-def _beta(value: Any) -> str | None:
-    if isinstance(value, list):
-        return "one number or auto (a range of beta is not built yet)"
-    return None if value == "auto" else _number(-math.inf, math.inf, "a finite number or auto")(value)
+def _rounds(value: Any) -> str | None:
+    return None if value == "auto" or _whole(1)(value) is None else "auto, or a whole number of at least 1"
+
+
+def _beta_or_auto(value: Any) -> str | None:
+    return None if value == "auto" else point_problem(value)
 
 
 _POSITIVE = _number(0.0, math.inf, "a positive number")
@@ -72,8 +76,11 @@ CHECKS: dict[str, dict[str, Check]] = {
     | {
         "domain": _text,
         "data": _optional(_text),
-        "beta": _beta,
-        "target_ess": _number(0.0, 1.0, "a fraction between 0 and 1"),
+        "beta": beta_problem,
+        "rounds": _optional(_rounds),
+        "target_ess": _optional(_number(0.0, 1.0, "a fraction between 0 and 1")),
+        "max_calls": _optional(_whole(1)),
+        "log_p": _optional(_text),
         "method": _one_of("cefm", "ced"),
         "weights": _one_of("resample", "global", "softmax"),
         "per_condition": _flag,
@@ -108,7 +115,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "n": _whole(1),
         "seed": _whole(0),
         "condition": _optional(_whole(0)),
-        "beta": _optional(_beta),
+        "beta": _optional(point_problem),
         "correct": _optional(_flag),
         "out": _optional(_text),
         "device": _optional(_text),
@@ -117,7 +124,7 @@ CHECKS: dict[str, dict[str, Check]] = {
     | _ENERGY
     | {
         "run": _text,
-        "beta": _optional(_beta),
+        "beta": _optional(_beta_or_auto),
         "n": _optional(_whole(1)),
         "seed": _whole(0),
         "out": _optional(_text),
@@ -142,19 +149,8 @@ def check(command: str, settings: Settings) -> None:
         raise ValueError(f"trainer.coupling=ot needs equally weighted draws: weights=resample, got {flat['weights']}")
     if flat.get("energy") is not None and flat.get("score") is not None:
         raise ValueError("energy= and score= are both given: give one (a score is an energy's negative, high is good)")
-
-
-def show(value: Any) -> str:
-    """A value as it would be typed.
-
-    >>> show(None), show(True), show([0, 8])
-    ('null', 'true', '[0,8]')
-    """
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return "[" + ",".join(map(show, value)) + "]"
-    return str(value)
+    if command == "train":
+        check_together(settings)
 
 
 def domain_options(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from egflow.cli._compose import Arguments, plain, sweep
-from egflow.cli._door import outcome
+from egflow.cli._outcome import outcome
 from egflow.cli._settings import check
 
 

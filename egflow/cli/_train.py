@@ -14,15 +14,16 @@ from egflow._fit import fit
 from egflow._inputs import pick_device
 from egflow._tilt import tilt
 from egflow.cli._compose import Arguments, Settings
-from egflow.cli._door import RunFailed, one_line, say
 from egflow.cli._energy import choose_energy
 from egflow.cli._folder import RunFolder, claim, save_settings
+from egflow.cli._log_p import LogP, choose_log_p
+from egflow.cli._outcome import RunFailed, one_line, say
 from egflow.cli._problem import Tilting, prepare
 from egflow.cli._settings import domain_options
 from egflow.cli._write import show, with_domain, write_report, write_samples
 from egflow.domain import find_domain
 from egflow.flow import Flow
-from egflow.report import TiltReport
+from egflow.report import TiltReport, beta_words
 from egflow.solver import make_solver
 from egflow.training import TrainingOptions
 
@@ -38,8 +39,10 @@ def train(settings: Settings, arguments: Arguments) -> int:
         print(f"\nThe run in {folder.path} is finished.")
         return 0
     try:
-        typed_now = not folder.resumed or bool({"energy", "score"} & arguments.typed.keys())
-        tilting = prepare(settings, domain, choose_energy(settings, domain, from_folder=not typed_now))
+        stored = folder.resumed
+        typed_now = not stored or bool({"energy", "score"} & arguments.typed.keys())
+        log_p = choose_log_p(settings, domain, from_folder=stored and "log_p" not in arguments.typed)
+        tilting = prepare(settings, domain, choose_energy(settings, domain, from_folder=not typed_now), log_p)
         base = None if settings["base"] is None else load_base(settings["base"], device)
         if not folder.resumed:
             save_settings(folder.path, settings)
@@ -47,7 +50,7 @@ def train(settings: Settings, arguments: Arguments) -> int:
         folder.abandon()
         raise
     try:
-        _run(settings, tilting, base, device, folder)
+        _run(settings, tilting, log_p, base, device, folder)
     except KeyboardInterrupt:
         _keep_or_abandon(folder, "")
         raise
@@ -74,7 +77,14 @@ def _keep_or_abandon(folder: RunFolder, word: str) -> bool:
     return True
 
 
-def _run(settings: Settings, tilting: Tilting, base: Flow | None, device: torch.device, folder: RunFolder) -> None:
+def _run(
+    settings: Settings,
+    tilting: Tilting,
+    log_p: LogP | None,
+    base: Flow | None,
+    device: torch.device,
+    folder: RunFolder,
+) -> None:
     trainer, solver, data = dict(settings["trainer"]), settings["solver"], tilting.data
     steps, batch_size = trainer.pop("steps"), trainer.pop("batch_size")
     common: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "device": device, "seed": settings["seed"]}
@@ -91,16 +101,20 @@ def _run(settings: Settings, tilting: Tilting, base: Flow | None, device: torch.
         )
     flow = tilt(
         base,
-        tilting.chosen.energy,
-        tilting.beta,
+        tilting.chosen.given,
+        tilting.given_beta,
         data=data.x,
         condition=data.condition,
         sample_weight=data.sample_weight,
         method=settings["method"],
         weights=settings["weights"],
         per_condition=settings["per_condition"],
+        rounds=settings.get("rounds"),
+        target_ess=settings["target_ess"] if settings.get("rounds") is not None else None,  # beta=auto is solved
+        log_p=log_p,
+        max_calls=settings.get("max_calls"),
         options=TrainingOptions(**options, stage="tilt"),
-        energies=[tilting.values],
+        energies=tilting.values,
         reporting=ReportOptions(
             n=settings["n"],
             has_density=data.has_density,
@@ -118,8 +132,14 @@ def _run(settings: Settings, tilting: Tilting, base: Flow | None, device: torch.
     samples = write_samples(tilting.domain, made, folder.path)
     written = write_report(report, tilting.domain, folder.path, [*base.history, *flow.history])
     show(report)
-    names = ", ".join(str(file.relative_to(folder.path)) for file in [*written, samples])
-    print(f"\nWritten to {folder.path}: {names}, model/, config.yaml, metrics.csv")
+    names = ", ".join(str(file.relative_to(folder.path)) for file in written)
+    named = f"{samples.relative_to(folder.path)}{at_upper_end(report)}"
+    print(f"\nWritten to {folder.path}: {named}, {names}, model/, config.yaml, metrics.csv")
+
+
+def at_upper_end(report: TiltReport) -> str:
+    """Which beta of a range the samples are of, as words to put behind their name."""
+    return f" (at beta {beta_words(report.per_beta[-1]['beta'])})" if report.per_beta else ""
 
 
 def load_base(text: str, device: torch.device) -> Flow:

@@ -9,12 +9,14 @@ from egflow.report._report import report
 from egflow.report._several import weighted_sum
 from egflow.report._sliced import directions, sliced_w2
 from egflow.report._split import held_out_split
+from egflow.report._table import beta_words
 
 __all__ = [
     "Beta",
     "Evidence",
     "Halved",
     "TiltReport",
+    "beta_words",
     "combine",
     "directions",
     "halved_distance",

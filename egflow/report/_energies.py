@@ -45,7 +45,8 @@ def weighted_ks(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: 
         0.5
     """
     _, fx, fy = _two_cdfs(x.double(), _equal(x, weight_x), y.double(), _equal(y, weight_y))
-    return float((fx - fy).abs().max())
+    found = float((fx - fy).abs().max())
+    return found if found > 1e-12 else 0.0  # what is left of cumulated shares that are equal
 
 
 def weighted_w1(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None) -> float:

@@ -96,6 +96,8 @@ def range_verdict(reports: Sequence[TiltReport]) -> str:
 
 
 def _found(codes: Sequence[str], reports: Sequence[TiltReport]) -> str:
+    if len(reports) == 1 and codes:
+        return reports[0].verdict
     if not codes:
         return f"within noise of the target, {_ratios(reports)}"
     parts = [_code(code, reports) for code in codes]
@@ -118,7 +120,9 @@ def _code(code: str, reports: Sequence[TiltReport]) -> str:
         "few_effective": f"too few effective samples (n_eff {_span([one.n_eff for one in reports], '.0f')}: {REMEDY})",
         "ignores_energy": f"ignores the energy ({apart})",
         "wrong_beta": f"energies of beta ≈ {matched} (inferred; {apart})",
-        "energy": f"misses the target's energies ({apart}, KS {_span([one.energy_ks for one in reports])})",
+        "energy": "misses the target's energies"
+        if reports[0].each_energy
+        else f"misses the target's energies ({apart}, KS {_span([one.energy_ks for one in reports])})",
         "misses": f"misses {missed} of the target's mass",
         "memorised": f"repeats the training data (nearest to {near} of the samples is a trained-on point)",
         "forbidden": f"{_span([one.forbidden['generated'] for one in reports], '.1%')} of the samples are forbidden",

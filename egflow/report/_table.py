@@ -114,10 +114,12 @@ def _correction(report: TiltReport) -> list[tuple[str, str, str]]:
 
 def range_table(report: TiltReport) -> Table:
     """A row for each beta of a range, the verdict as title."""
-    made = _empty(report, f"energy {report.energy}; p is {_MEANS[report.reference]}; {report.n_data:,} data")
-    columns = ("beta", "n_eff", "target", "generated", "KS", "distance", "x floor", "achieved", "found")
+    made = _empty(report, _caption(report))
+    columns = ("beta", "n_eff", "target", "generated", "KS", "x floor", "achieved", "found")
     for name in columns:
-        made.add_column(name, no_wrap=name != "found", justify="left" if name in ("beta", "found") else "right")
+        made.add_column(
+            name, no_wrap=name != "found", overflow="fold", justify="left" if name in ("beta", "found") else "right"
+        )
     for row in report.per_beta or []:
         mean, distance = row["energy_mean"], row["distance"] or {}
         floor = distance.get("floor")
@@ -127,13 +129,17 @@ def range_table(report: TiltReport) -> Table:
             _error(mean["target"], mean["target_stderr"]),
             _number(mean["generated"]),
             _number(row["energy_ks"]),
-            _number(distance.get("value")),
             f"{distance['value'] / floor:.2f}" if floor else "–",
             _number(row["achieved_beta"]),
             ", ".join(row["findings"]) or "within noise",
         ]
         made.add_row(*(Text(cell) for cell in cells))
     return made
+
+
+def _caption(report: TiltReport) -> str:
+    several = ", means are of Σ beta·E" if report.each_energy else ""
+    return f"energy {report.energy}{several}; p is {_MEANS[report.reference]}; {report.n_data:,} data"
 
 
 def beta_words(beta: Beta) -> str:

@@ -22,6 +22,7 @@ def never(x): return x[:, 0] * 0 + float("inf")
 def raises(x): raise RuntimeError("no licence for the scorer")
 def whole(x): return (x[:, 0] > 0).long()
 number = 3
+def log_nan(x): return x[:, 0] * float("nan")
 """
 
 WRONG = {
@@ -36,10 +37,37 @@ WRONG = {
     "flag": (["--beta"], "unknown flag"),
     "domain": (["domain=tooy"], "Did you mean 'toy'?"),
     "data": (["data=ring"], "rings"),
-    "beta text": (["beta=three"], "beta=three: expected a finite number or auto"),
+    "beta text": (["beta=three"], "beta=three: expected a finite number, a range [low,high] or auto"),
     "beta nan": (["beta=nan"], "beta=nan"),
     "beta inf": (["beta=inf"], "beta=inf"),
-    "beta range": (["beta=[0,8]"], "beta=[0,8]"),
+    "empty range": (["beta=[8,8]"], "beta=[8,8]: expected a range [low,high] with low < high"),
+    "range of one": (["beta=[8]"], "beta=[8]: expected a range [low,high] of two finite numbers"),
+    "no range": (["beta=[]"], "beta=[]: expected"),
+    "range without end": (["beta=[0,inf]"], "beta=[0,inf]: expected a range [low,high] of two finite numbers"),
+    "empty range among several": (["beta=[[0,4],[4,0]]", "energy=[rings,rings]"], "low < high, for each"),
+    "ranges for one energy": (["beta=[[0,4],[0,4]]"], "one for each of the 2 ranges"),
+    "one range for energies": (["beta=[0,4]", "energy=[rings,moons]"], "beta=[[0,4],[0,4]], a range for each"),
+    "one beta for energies": (["beta=2", "energy=[rings,moons]"], "with 2 energies"),
+    "range and weights": (["beta=[0,4]", "weights=global"], "weights must be resample"),
+    "range per condition": (["beta=[0,4]", "per_condition=true"], "per_condition must be false"),
+    "range and coupling": (["beta=[0,4]", "trainer.coupling=ot"], "not with a range"),
+    "rounds": (["rounds=0"], "rounds=0: expected auto, or a whole number of at least 1"),
+    "rounds text": (["rounds=many"], "rounds=many: expected auto"),
+    "rounds with a range": (["rounds=auto", "beta=[0,8]"], "rounds reach one beta: give a number, got beta=[0,8]"),
+    "rounds with auto": (["rounds=auto", "beta=auto"], "got beta=auto"),
+    "rounds and weights": (["rounds=auto", "weights=softmax"], "weights must be resample"),
+    "max_calls": (["rounds=auto", "max_calls=0"], "max_calls=0: expected a whole number of at least 1"),
+    "max_calls under the data": (["rounds=auto", "max_calls=2050"], "the data alone take 2000 calls"),
+    "max_calls without rounds": (["max_calls=5000"], "max_calls= is for rounds: add rounds=auto"),
+    "log_p without rounds": (["log_p=8gaussians"], "log_p= is for rounds: add rounds=auto"),
+    "log_p": (["rounds=auto", "log_p=8gaussian"], "Did you mean '8gaussians'?"),
+    "log_p without a file": (["rounds=auto", "log_p=nowhere.py:f"], "log_p nowhere.py:f: there is no file"),
+    "log_p without a function": (["rounds=auto", "log_p=energies.py"], "write energies.py:function"),
+    "log_p that is none": (["rounds=auto", "log_p=energies.py:number"], "is a int: name a function"),
+    "log_p shape": (["rounds=auto", "log_p=energies.py:shape"], "log_p must return floats of shape (batch,)"),
+    "log_p nan": (["rounds=auto", "log_p=energies.py:log_nan"], "log_p must be finite or −inf"),
+    "log_p raises": (["rounds=auto", "log_p=energies.py:raises"], "no licence for the scorer"),
+    "target_ess alone": (["beta=2", "target_ess=.2"], "beta=auto or paces rounds="),
     "beta unclosed": (["beta=[0,8"], "beta=[0,8"),
     "beta sweep": (["beta=1,2"], "--multirun"),
     "target_ess": (["beta=auto", "target_ess=2"], "target_ess=2"),

@@ -76,7 +76,7 @@ class TestRange:
         found = combine(reports, [0, 8])
         assert found.findings == ["wrong_beta", "few_effective"]
         assert "beta 0, 2: within noise of the target, distance" in found.verdict
-        assert "beta 4: energies of beta ≈ " in found.verdict and "beta 8: too few effective samples" in found.verdict
+        assert "beta 4: tilts too little" in found.verdict and "beta 8: too few effective samples" in found.verdict
 
     def test_the_data_are_counted_once(self, ranged):
         assert ranged.energy_calls["calls"] == 20_000 + 3 * 2000

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from egflow.domain import Data
 from egflow_toy._figure import plane_figure
-from egflow_toy.densities import density
+from egflow_toy.densities import DENSITIES, density
 from egflow_toy.energies import (
     CLASSIC,
     ClassicEnergy,
@@ -60,6 +60,7 @@ class Toy:
             "quadratic": Quadratic,
         }
         self.decoders: Mapping[str, Callable[[Tensor], Any]] = {}
+        self.log_densities = {name: one.log_prob for name, one in DENSITIES.items() if one.log_prob is not None}
         self._loaded = DEFAULT
 
     def data(self, name: str | None, seed: int) -> Data:
