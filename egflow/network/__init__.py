@@ -6,6 +6,7 @@ from egflow.network._default_tokens import default_token_network
 from egflow.network._embedding import BetaEmbedding, ConditionEmbedding, time_features
 from egflow.network._mlp import MLP
 from egflow.network._recurrent import Recurrent
+from egflow.network._token_mlp import TokenMLP
 from egflow.network._transformer import Transformer
 from egflow.network._unet import UNet
 
@@ -16,6 +17,7 @@ __all__ = [
     "BetaEmbedding",
     "ConditionEmbedding",
     "Recurrent",
+    "TokenMLP",
     "Transformer",
     "UNet",
     "default_network",

@@ -41,10 +41,11 @@ class ContextEmbedding(nn.Module):
         return torch.stack(parts).sum(0) if parts else None
 
 
-def check_tokens(x: Tensor, length: int) -> None:
-    """Tokens are (batch, at most length) whole numbers. Raises ValueError."""
-    if x.ndim != 2 or x.is_floating_point() or not 1 <= x.shape[1] <= length:
+def check_tokens(x: Tensor, longest: int, shortest: int = 1) -> None:
+    """Tokens are whole numbers (batch, shortest to longest). Raises ValueError."""
+    if x.ndim != 2 or x.is_floating_point() or not shortest <= x.shape[1] <= longest:
+        lengths = f"{longest}" if shortest == longest else f"{shortest} to {longest}"
         raise ValueError(
             f"x has shape {tuple(x.shape)} and dtype {x.dtype}, "
-            f"this network takes whole-number tokens (batch, 1 to {length})"
+            f"this network takes whole-number tokens (batch, {lengths})"
         )

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from egflow.network._mlp import MLP
 from egflow.network._recurrent import Recurrent
+from egflow.network._token_mlp import TokenMLP
 from egflow.network._transformer import Transformer
 from egflow.network._unet import UNet
 
-NETWORKS: dict[str, type[MLP] | type[Recurrent] | type[Transformer] | type[UNet]] = {
+NETWORKS: dict[str, type[MLP] | type[Recurrent] | type[TokenMLP] | type[Transformer] | type[UNet]] = {
     "mlp": MLP,
     "recurrent": Recurrent,
+    "token_mlp": TokenMLP,
     "transformer": Transformer,
     "unet": UNet,
 }
