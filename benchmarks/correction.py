@@ -55,7 +55,7 @@ def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
             rows = [cells / f"{name}-{beta:g}-{steps}.json" for steps in STEPS]
             if not all(row.exists() for row in rows):
                 x = density(name).sample(N // scale, seed=0)
-                base = egflow.fit(x, steps=5_000 // scale, options=QUIET) if base is None else base
+                base = _base(x, cells / f"{name}-base", 5_000 // scale) if base is None else base
                 targets = {
                     "base's": reference(_base_draw(base), energy, beta, 20_000 // scale),
                     "data's": _data_reference(name, energy, beta, 20_000 // scale),
@@ -102,6 +102,12 @@ def reference(draw: Callable[[int], Tensor], energy: EnergyModel, beta: float, e
         if n >= MOST or n_eff(log_weights(energies, beta)) >= effective:
             return points, energies, beta
         n = min(2 * n, MOST)
+
+
+def _base(x: Tensor, folder: Path, steps: int) -> Flow:
+    if not folder.exists():
+        egflow.fit(x, steps=steps, options=QUIET).save(folder)
+    return Flow.load(folder)
 
 
 def _base_draw(base: Flow) -> Callable[[int], Tensor]:

@@ -1,6 +1,6 @@
 """The same unweighted job in a bare loop, torchcfm, flow_matching and egflow: a training step, samples, likelihoods.
 
-A network of four hidden layers of 256 is trained by egflow on 8gaussians (5,000 steps); its weights are given to all.
+A network of four hidden layers of 256 is trained by egflow on 8gaussians (3,000 steps); its weights are given to all.
 Each library runs in a process of its own, the peers in environments of their own (see `_peers`), all on the same build
 of torch, one thread, and the processes take turns: every time is the median of its turns, and only ratios count.
 
@@ -13,17 +13,19 @@ of torch, one thread, and the processes take turns: every time is the median of 
   reaches it is timed. `evaluations` are rows through the network for each point, backward passes not counted.
 - `/ bare` is the time over the bare loop's: Runge–Kutta of order 4 with equal steps, where solvers are concerned.
 
-All settings tried are in `libraries_sweep.json`. `tuned` is fitted to the flow before (`seconds` in that file).
+All settings tried are in `libraries_sweep.json`; `tuned` is fitted to the flow before it is timed. The parts are kept
+in `libraries_cells/` while the suite runs: stopped and started again, it goes on.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import shutil
 import statistics
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,7 @@ STEPS = (
     512,
     1024,
 )
-EVALUATIONS = (8, 10, 12, 14, 16, 18, 20, 22, 24)
+EVALUATIONS = (6, 8, 10, 12, 14, 16, 18, 20, 22, 24)
 
 Row = dict[str, Any]
 Chosen = tuple[str, str, float, Mapping[str, Any] | None]  # library, solver, setting, what the sweep found with it
@@ -96,34 +98,46 @@ Chosen = tuple[str, str, float, Mapping[str, Any] | None]  # library, solver, se
 
 def run(out: Path, quick: bool = False) -> Iterator[Row]:
     """Yield a row for each job, target, library and solver. quick: a barely trained network, one turn."""
-    with tempfile.TemporaryDirectory() as work:
-        prepare(Path(work), quick)
-        peers: list[Peer] = []
-        try:
-            for name, packages in PACKAGES.items():
-                try:
-                    peers.append(start(name, packages, Path(work)))
-                except PeerMissing as reason:
-                    yield row_of("all", name, f"not measured: {reason}")
-            yield from training(peers, False, 512, quick)
-            yield from training([peer for peer in peers if peer.name != "flow_matching"], True, 256, quick)
-            sweep: dict[str, dict[str, list[Row]]] = {job: {} for job in TARGETS}
-            for job, targets in TARGETS.items():
-                for target in targets[:1] if quick else targets:
-                    yield from solving(peers, job, target, sweep[job], quick)
-                    (out / "libraries_sweep.json").write_text(json.dumps(sweep, indent=1) + "\n")
-        finally:
-            for peer in peers:
-                peer.close()
+    cells = out / "libraries_cells"
+    cells.mkdir(parents=True, exist_ok=True)
+    prepare(cells, quick)
+    sweep_file = cells / "sweep.json"
+    peers: list[Peer] = []
+
+    def part(name: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+        cell = cells / f"{name}.json"
+        if not cell.exists():
+            cell.write_text(json.dumps(list(rows())))
+        yield from json.loads(cell.read_text())
+
+    try:
+        for name, packages in PACKAGES.items():
+            try:
+                peers.append(start(name, packages, cells))
+            except PeerMissing as reason:
+                yield row_of("all", name, f"not measured: {reason}")
+        coupled = [peer for peer in peers if peer.name != "flow_matching"]
+        yield from part("step", partial(training, peers, False, 512, quick))
+        yield from part("step_ot", partial(training, coupled, True, 256, quick))
+        for job, targets in TARGETS.items():
+            for target in targets[:1] if quick else targets:
+                yield from part(f"{job}_{target:g}", partial(solving, peers, job, target, sweep_file, quick))
+    finally:
+        for peer in peers:
+            peer.close()
+    shutil.copy(sweep_file, out / "libraries_sweep.json")
+    shutil.rmtree(cells)
 
 
 def prepare(folder: Path, quick: bool) -> None:
     """The trained network and the points with their references, for every process."""
+    if (folder / "problem.safetensors").exists():  # written last
+        return
     x = density("8gaussians").sample(400_000, seed=1)
     x = (x - x.mean(0)) / x.std(0)
     torch.manual_seed(0)
     options = TrainingOptions(progress="quiet")
-    fitted = egflow.fit(x, network=Network(), steps=50 if quick else 5_000, options=options)
+    fitted = egflow.fit(x, network=Network(), steps=50 if quick else 3_000, options=options)
     exact = egflow.Flow(copy.deepcopy(fitted.network).double(), (2,))
     z_0 = torch.randn(1_000, 2, generator=torch.Generator().manual_seed(12345))
     points = density("8gaussians").sample(500, seed=2)
@@ -152,8 +166,8 @@ def start(name: str, packages: tuple[str, ...], folder: Path) -> Peer:
 
 
 def training(peers: list[Peer], ot: bool, batch: int, quick: bool) -> Iterator[Row]:
-    """A step of each library, in turns of 500 steps; the first turn warms up."""
-    steps, turns = (20, 1) if quick else (500, 7)
+    """A step of each library, in turns of 200 steps; the first turn warms up."""
+    steps, turns = (20, 1) if quick else (200, 7)
     taken: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for turn in range(turns + 1):
         for peer in peers:
@@ -167,16 +181,18 @@ def training(peers: list[Peer], ot: bool, batch: int, quick: bool) -> Iterator[R
         yield row_of(job, "flow_matching", "has none")
 
 
-def solving(peers: list[Peer], job: str, target: float, sweep: dict[str, list[Row]], quick: bool) -> Iterator[Row]:
+def solving(peers: list[Peer], job: str, target: float, sweep_file: Path, quick: bool) -> Iterator[Row]:
     """Each solver at the first of its settings that reaches the error, in turns."""
+    sweep: dict[str, list[Row]] = json.loads(sweep_file.read_text()) if sweep_file.exists() else {}
     chosen: list[Chosen] = []
     for peer in peers:
         for solver in peer.solvers[job]:
-            tried = sweep.setdefault(f"{peer.name} {solver}", [])
+            tried = sweep.setdefault(f"{job}, {peer.name} {solver}", [])
             chosen.append((peer.name, solver, *reach(peer, job, solver, target, tried, quick)))
+    sweep_file.write_text(json.dumps(sweep, indent=1) + "\n")
     by_name = {peer.name: peer for peer in peers}
     taken: dict[tuple[str, str], list[float]] = {(library, solver): [] for library, solver, *_ in chosen}
-    for _ in range(1 if quick else 9):
+    for _ in range(1 if quick else 7):
         for library, solver, setting, found in chosen:
             if found is not None:
                 reply = by_name[library].ask(job, solver=solver, setting=setting)
@@ -214,7 +230,11 @@ def row_of(job: str, library: str, solver: str = "") -> Row:
 def times(taken: list[float], bare: list[float], points: int) -> Row:
     """Median microseconds each, the ratio of medians to the bare loop, and the quartiles of the turns' ratios."""
     median, ratios = statistics.median(taken), [a / b for a, b in zip(taken, bare, strict=True)]
-    row: Row = {"µs each": round(median / points * 1e6, 1), "/ bare": round(median / statistics.median(bare), 3)}
+    micro = median / points * 1e6
+    row: Row = {
+        "µs each": round(micro, 1) if micro < 100 else round(micro),
+        "/ bare": round(median / statistics.median(bare), 3),
+    }
     quartiles = statistics.quantiles(ratios, n=4)[::2] if len(ratios) > 1 else ratios
     return row | {"quartiles": " – ".join(f"{q:.2f}" for q in quartiles)}
 
