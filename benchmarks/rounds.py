@@ -4,7 +4,7 @@ Three problems at a beta at which the N data have no effective point to speak of
 
 - `swissroll` at beta 20, N = 20,000: E_q[E] = −1.2623 exactly, and exact draws of q;
 - `mixture`: eight Gaussians with E = −‖x‖²/9 at beta 10, N = 20,000: modes of the same energy, so shares of 1/8 each;
-- `gaussian20`: N(0, I) in 20 dimensions, E linear, its tilt's mean 4 standard deviations away, N = 10,000.
+- `gaussian20`: N(0, I) in 20 dimensions, E linear, its tilt's mean 4 standard deviations away, N = 20,000.
 
 Ways:
 
@@ -116,7 +116,7 @@ def cases(quick: bool) -> list[Case]:
         Case(
             "gaussian20",
             4.0,
-            gaussian_draws(n // 2, 0.0, 0),
+            gaussian_draws(n, 0.0, 0),
             Slope(),
             lambda x: -0.5 * x.square().sum(1),
             gaussian_draws,
