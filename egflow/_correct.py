@@ -124,7 +124,7 @@ def correct(
     if condition is not None and bool((condition != condition[:1]).any()):
         raise ValueError("correct resamples across rows, so all rows must share one condition: correct each on its own")
     count = len(samples) if n is None else check_count("n", n)
-    log_w, _ = correction_log_weights(samples, flow, base, energy, beta, condition, log_q)
+    log_w, energies = correction_log_weights(samples, flow, base, energy, beta, condition, log_q)
     left = n_eff(log_w)
     if left < count / FEW:
         warnings.warn(
@@ -134,9 +134,12 @@ def correct(
         )
     generator = torch.Generator().manual_seed(mix(seed, -5))
     offset = torch.rand((), generator=generator, dtype=torch.float64)
-    # systematic positions in a random order, so that copies of one row do not stand together
+    # Systematic positions along the samples in order of energy: what is returned has the weighted samples' energies to
+    # 1 / n, where positions along an arbitrary order scatter as independent draws do. In a random order again, so that
+    # copies of one row do not stand together.
     u = (torch.randperm(count, generator=generator) + offset) / count
-    return samples[resample(log_w, u).to(samples.device)]
+    order = energies.values.cpu().argsort(stable=True)
+    return samples[order[resample(log_w[order], u)].to(samples.device)]
 
 
 def _one_energy(
