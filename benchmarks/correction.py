@@ -5,8 +5,8 @@ and once with 3,000. 20,000 samples of each tilt are weighted by base·exp(−be
 
 - `n_eff / m`: the share of samples that stays effective: 1 where q is the base's tilt.
 - `base's`: sliced W2 over its floor (as in `report.json`, n = 5,000) to fresh draws of the base, weighted by
-  exp(−beta·E), of which 10,000 are effective (`points`). This is what the correction aims at. `perfect` is what draws of the target
-  itself would show. Before: the mean of four lots of 5,000; after: of four resamplings of 5,000.
+  exp(−beta·E), of which 10,000 are effective (`points`). This is what the correction aims at. `perfect` is what draws
+  of the target itself would show. Before: the mean of four lots of 5,000; after: of four resamplings of 5,000.
 - `data's`: the same to fresh draws of the known p, weighted (for the swissroll: exact draws of q). What is left there
   after the correction is the base's error, which no weights of the base repair.
 - `seconds`: of the weights (two likelihoods), for 20,000 samples.

@@ -82,7 +82,7 @@ def test_corrected_moments_are_the_targets(log_w: Tensor) -> None:
 def test_the_returned_energies_are_the_weighted_ones(log_w: Tensor) -> None:
     """Positions along the sorted energies: quantile functions that differ by 1/n in u, so means by at most range/n.
 
-    Draws along an arbitrary order would scatter by std/√n, 30 times as much here.
+    Draws along an arbitrary order would scatter by std/√n, some five times that bound.
     """
     n, energy = 2_000, linear(SAMPLES)
     corrected = egflow.correct(SAMPLES, WRONG, BASE, linear, BETA, n=n)
