@@ -7,7 +7,6 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from egflow.network._embedding import TIME_FEATURES, time_features
 from egflow.path import UniformTokens, Vocabulary
 
 
@@ -93,25 +92,3 @@ class Table(nn.Module):
 
     def select(self, state: Tensor, rows: Tensor) -> Tensor:
         return state[rows]
-
-
-class SmallNetwork(nn.Module):
-    """An MLP over all positions at once, for masked and uniform: learns a small space in a second or two."""
-
-    def __init__(self, vocabulary: Vocabulary, length: int, width: int = 96, beta_dim: int = 0) -> None:
-        super().__init__()
-        self.words, self.length = vocabulary, length
-        size = vocabulary.inputs * length + TIME_FEATURES + 3 * beta_dim
-        self.layers = nn.Sequential(
-            nn.Linear(size, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, length * vocabulary.outputs),
-        )
-
-    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
-        seen = [nn.functional.one_hot(x, self.words.inputs).flatten(1).float(), time_features(t)]
-        if beta is not None:
-            seen += [beta, beta.square(), beta.pow(3)]
-        return self.layers(torch.cat(seen, 1)).unflatten(1, (self.length, self.words.outputs))
