@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from _libraries_job import Network, log_normal, loop, serve
-from flow_matching.path import CondOTProbPath  # pyright: ignore
-from flow_matching.solver import ODESolver  # pyright: ignore
-from flow_matching.utils import ModelWrapper  # pyright: ignore
+from flow_matching.path import CondOTProbPath  # pyright: ignore[reportMissingImports] - in its own environment
+from flow_matching.solver import ODESolver  # pyright: ignore[reportMissingImports] - in its own environment
+from flow_matching.utils import ModelWrapper  # pyright: ignore[reportMissingImports] - in its own environment
 from torch import Tensor, nn
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -83,20 +84,20 @@ def serve(train: Train, sample: Mapping[str, Solve], likelihood: Mapping[str, So
     network.load_state_dict(weights)
     network.eval()
 
-    def answer(request: dict[str, object]) -> dict[str, object]:
+    def answer(request: dict[str, Any]) -> dict[str, object]:
         if request["do"] == "solvers":
             return {"sample": list(sample), "likelihood": list(likelihood), "torch": torch.__version__}
         if request["do"] == "train":
             torch.manual_seed(0)
             start.load_state_dict(weights)  # the same network for every block
-            seconds = train(start, problem["x"], *(request[key] for key in ("steps", "batch", "ot")))  # type: ignore
+            seconds = train(start, problem["x"], request["steps"], request["batch"], request["ot"])
             return {"seconds": seconds}
         job, solver = str(request["do"]), str(request["solver"])
         solve = (sample if job == "sample" else likelihood)[solver]
         points, reference = problem[f"{job}_points"], problem[f"{job}_reference"]
         network.rows = 0
         began = time.perf_counter()
-        found = solve(network, points, float(request["setting"]))  # type: ignore[arg-type]
+        found = solve(network, points, float(request["setting"]))
         seconds = time.perf_counter() - began
         error = math.sqrt(float((found.detach().double() - reference).square().mean()))
         return {"seconds": seconds, "evaluations": network.rows / len(points), "error": error}

@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from _libraries_job import Network, log_normal, loop, serve
 from torch import Tensor, nn
-from torchcfm import ConditionalFlowMatcher, ExactOptimalTransportConditionalFlowMatcher  # pyright: ignore
-from torchdyn.core import NeuralODE  # pyright: ignore
-from torchdyn.models import CNF  # pyright: ignore
+from torchcfm import ConditionalFlowMatcher, ExactOptimalTransportConditionalFlowMatcher  # pyright: ignore[reportMissingImports] - in its own environment
+from torchdyn.core import NeuralODE  # pyright: ignore[reportMissingImports] - in its own environment
+from torchdyn.models import CNF  # pyright: ignore[reportMissingImports] - in its own environment
 
 
 class Field(nn.Module):
-    """The network as torchdyn calls a field; one of its layers that needs t has an attribute of that name."""
+    """The network as torchdyn calls a field: it hands the time to every module that has an attribute `t`."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
