@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.training import check_count, mix
 from egflow.weights import check_beta, log_weights, n_eff, resample
 
@@ -168,6 +168,11 @@ def _log_density(name: str, flow: Flow, samples: Tensor, condition: Tensor | Non
     if log_prob is None:
         raise ValueError(
             f"a correction needs likelihoods, and {name}, a {type(flow).__name__}, has no log_prob: give a Flow"
+        )
+    if isinstance(flow, TokenFlow) and flow.path.likelihood == "estimate":
+        raise ValueError(
+            f"a correction needs exact likelihoods, and those of path {flow.path.name!r} ({name}) are estimates: "
+            "fit on path 'sequential'"
         )
     return _check_log_density(f"the log-density of {name}", log_prob(samples, condition))
 

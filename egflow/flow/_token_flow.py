@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from egflow._token_inputs import check_fixed, check_tokens, check_vocabulary
 from egflow.flow._flow import Flow
+from egflow.flow._token_correction import check_correction, corrects
 from egflow.flow._token_density import told_in_random_orders, told_left_to_right
 from egflow.flow._token_model import NetworkModel
 from egflow.path import TokenPath, make_token_path
@@ -123,12 +123,12 @@ class TokenFlow(Flow):
         """
         flow = self.at(beta)
         if correct is None:
-            correct = flow._corrects(condition, solver, energy, fixed)
+            correct = corrects(flow, condition, solver, energy, fixed)
         if not correct:
             return flow.solve(n, condition, solver=solver, fixed=fixed, seed=seed).y
         from egflow._correct import correct as correct_samples
 
-        flow._check_correction(solver, energy, fixed)
+        check_correction(flow, solver, energy, fixed)
         many = flow._check_condition(condition, check_count("n", n))
         repeated = None if many is None else many.repeat_interleave(_TIMES, 0)
         samples = flow.solve(_TIMES * n, repeated, solver=solver, fixed=fixed, seed=seed).y
@@ -275,37 +275,3 @@ class TokenFlow(Flow):
     def _check_likelihood(self) -> None:
         if self.path.likelihood == "none":
             raise ValueError(f"path {self.path.name!r} has no likelihood: use 'sequential' (exact) or 'masked'")
-
-    def _corrects(
-        self,
-        condition: Tensor | int | None,
-        solver: object,
-        energy: EnergyModel | list[EnergyModel] | None,
-        fixed: Tensor | None,
-    ) -> bool:
-        """Whether samples are corrected where nothing was said; says so where only the energy is missing."""
-        if self.path.likelihood != "exact" or self.base is None or self.beta is None:
-            return False
-        labels = None if condition is None else torch.as_tensor(condition)
-        many = labels is not None and labels.ndim > len(self.condition_shape or ()) and len(labels.unique(dim=0)) > 1
-        if many or (fixed is not None and fixed.ndim > 1) or make_token_solver(solver, self.path).inexact:
-            return False
-        if self.energy is None and energy is None:
-            warnings.warn(
-                "samples are not corrected: the energy is not at hand after loading; pass energy=, or correct=False",
-                stacklevel=3,
-            )
-            return False
-        return True
-
-    def _check_correction(
-        self, solver: object, energy: EnergyModel | list[EnergyModel] | None, fixed: Tensor | None
-    ) -> None:
-        if self.path.likelihood != "exact":
-            raise ValueError(f"correct=True needs exact likelihoods, and path {self.path.name!r} has none")
-        if self.base is None or self.beta is None or (self.energy is None and energy is None):
-            raise ValueError("correct=True needs the base and the energy at hand: tilt, or load and give energy= again")
-        if word := make_token_solver(solver, self.path).inexact:
-            raise ValueError(f"correct=True weighs samples of the flow itself, which the solver does not draw: {word}")
-        if fixed is not None and fixed.ndim > 1:
-            raise ValueError("correct=True resamples across rows: fixed must be one prefix for all, of shape (length,)")

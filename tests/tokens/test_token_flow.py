@@ -121,6 +121,14 @@ def test_egflow_correct_takes_tokens():
     assert abs(chi_square(mended, space, target)) < 8
 
 
+def test_egflow_correct_refuses_estimates_and_no_likelihood():
+    for path, words in (("masked", "are estimates: fit on path 'sequential'"), ("uniform", "has no likelihood")):
+        flow, *_ = tilted(path)
+        assert flow.base is not None and not isinstance(flow.energy, list)
+        with pytest.raises(ValueError, match=words):
+            correct(flow.sample(20), flow, flow.base, flow.energy, 1.0)
+
+
 def test_refusals():
     flow, space, _ = table_flow("padding outside", "sequential")
     for x, words in (
