@@ -122,6 +122,7 @@ class TokenFlow(Flow):
             ValueError: for a bad n, condition, beta, solver or fixed, or a correction that cannot be had.
         """
         flow = self.at(beta)
+        fixed = None if fixed is None else torch.as_tensor(fixed)
         if correct is None:
             correct = corrects(flow, condition, solver, energy, fixed)
         if not correct:
@@ -179,8 +180,10 @@ class TokenFlow(Flow):
         """n samples (n, length) and their log-probabilities (n,) float64; see `sample` and `log_prob`."""
         flow = self.at(beta)
         flow._check_likelihood()
-        x = flow.solve(n, condition, solver=solver, seed=seed).y
-        return x, flow.log_prob(x, condition, probes=probes, seed=seed)
+        solution = flow.solve(n, condition, solver=solver, seed=seed)
+        if not solution.exact:
+            raise ValueError(f"the log-probability of samples drawn with {solution.word} is not known: use sample")
+        return solution.y, flow.log_prob(solution.y, condition, probes=probes, seed=seed)
 
     def log_prob(
         self,

@@ -101,6 +101,8 @@ def test_correction_refuses_samples_that_are_not_the_flows():
     flow.sample(50, solver=Ancestral(temperature=0.7))  # by default: as it was asked for, not corrected
     with pytest.raises(ValueError, match=r"temperature 0\.7"):
         flow.sample(50, solver=Ancestral(temperature=0.7), correct=True)
+    with pytest.raises(ValueError, match=r"temperature 0\.7 is not known"):
+        flow.sample_with_log_prob(5, solver=Ancestral(temperature=0.7))
     with pytest.raises(ValueError, match="one prefix for all"):
         flow.sample(50, fixed=torch.full((50, 4), -1), correct=True)
 
