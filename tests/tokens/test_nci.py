@@ -99,10 +99,10 @@ def test_the_prior_tells_held_out_molecules_and_writes_valid_ones(base: Flow, to
     """Letters drawn at their frequencies take 2.1 nats each and are hardly ever valid."""
     rows = split(tokens)[1]
     letters_and_end = (rows >= 0).sum() + len(rows)
-    assert -float(base.log_prob(rows).sum() / letters_and_end) < 1.0
+    assert -float(base.log_prob(rows).sum() / letters_and_end) < 0.8
     untrained = fit(tokens, letters, 1)
     assert valid_share(untrained.sample(400), letters) < 0.1
-    assert valid_share(base.sample(400), letters) > 0.3
+    assert valid_share(base.sample(400), letters) > 0.5
 
 
 def test_samples_are_as_long_as_molecules_and_padded_at_their_end(base: Flow, tokens: Tensor, letters: str) -> None:
