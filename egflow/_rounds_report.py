@@ -48,6 +48,8 @@ def report_rounds(
         },
     }
     if work.log_p is None and inputs.reference == "data" and found.flow is work.anchor:
+        facts["rounds"]["base_error"] = None
+        notes = {"base_error": "beta was reached by the data themselves", **notes}
         values, weight = [replace(inputs.values[0], calls=found.calls)], inputs.weight
         return _account(flow, inputs, inputs.x, values, weight, reporting, facts | {"reference": "data"}, notes)
 
