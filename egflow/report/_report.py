@@ -10,6 +10,7 @@ from torch import Tensor
 
 from egflow.energy import EnergyValues
 from egflow.report._compare import Comparison, Reference, compare
+from egflow.report._correction import correction_block
 from egflow.report._density import LogProb
 from egflow.report._given import Energy, Given, read
 from egflow.report._inputs import check_points, versions
@@ -73,8 +74,8 @@ def report(
         against_data: with "base": (x, energies) of the user's own data, for a second block of the same figures.
         notes: reasons of the caller, by key, that are to stand in `notes` (they win).
         energy_name: what the energy is called in the report; None asks the energy itself.
-        facts: domain, method, seed, nfe, seconds, device, rounds, correction, domain_metrics; any other goes to
-            `settings`.
+        facts: domain, method, seed, nfe, seconds, device, rounds, correction (with `log_w`, the samples' log-weights,
+            its distances are measured here), domain_metrics; any other goes to `settings`.
 
     Returns:
         `TiltReport`; what cannot be had is None, with its reason in `notes`.
@@ -150,6 +151,8 @@ def report(
     )
     findings, words = verdict(account)
     findings, words = with_preface(findings, words, given.beta, facts.get("rounds"), notes or {})
+    if "correction" in facts:
+        facts = facts | {"correction": correction_block(facts["correction"], held, made)}
     other = None
     if against_data is not None:
         other = _against(against_data, given)

@@ -104,12 +104,15 @@ def _correction(report: TiltReport) -> list[tuple[str, str, str]]:
     found = report.correction
     if not found:
         return []
-    before, after = found.get("distance_before"), found.get("distance_after")
-    kept = f"n_eff of {found['drawn']:,} drawn, resampled by base·exp(−beta·E)/q"
-    return [
-        ("correction", f"{found['n_eff']:,.0f}", kept),
-        ("    distance", f"{_number(before)} → {_number(after)}", "before and after"),
-    ]
+    drawn = found.get("drawn") or found.get("n") or report.n_samples
+    rows = [("correction", f"{found['n_eff']:,.0f}", f"n_eff of {drawn:,} drawn, resampled by base·exp(−beta·E)/q")]
+    if found.get("distance_after") is not None:
+        change = f"{_number(found.get('distance_before'))} → {_number(found['distance_after'])}"
+        rows.append(("    distance", change, "before and after, as many samples as are effective"))
+    if means := found.get("energy_mean"):
+        change = f"{_number(means['generated'])} → {_number(means['corrected'])}"
+        rows.append(("    mean energy", change, "before and after"))
+    return rows
 
 
 def range_table(report: TiltReport) -> Table:

@@ -24,4 +24,4 @@ def restore_signals() -> None:
 
 def shell(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run one line in a shell."""
-    return subprocess.run(line, shell=True, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120)
+    return subprocess.run(line, shell=True, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)

@@ -207,6 +207,25 @@ def test_a_correction_and_inexact_samples_are_told(data):
     assert "0.11 → 0.06" in text and "8,000 drawn" in text
 
 
+def test_a_correction_brings_the_samples_nearer(data):
+    # samples of beta 1 for a target of beta 3, with exact weights exp(−2 E) but for a constant
+    made = tilted(4000, 1.0, seeded(1))
+    found = report(made, energy, 3.0, data, correction={"log_w": -2.0 * energy(made).double()}).correction
+    weights = torch.softmax(-2.0 * energy(made).double(), 0)
+    assert found["n_eff"] == pytest.approx(1 / float(weights.square().sum())) and found["drawn"] == 4000
+    assert found["distance_after"] < 0.5 * found["distance_before"] and "log_w" not in found
+    right = report(tilted(4000, 3.0, seeded(2)), energy, 3.0, data)
+    assert found["distance_after"] < right.distance["limit"] * 1.5  # as many points as are effective, fewer than n
+
+
+def test_a_correction_in_energies_alone_is_told(data):
+    means = {"generated": -0.7, "corrected": -0.8}
+    found = report(
+        tilted(300, 3.0, seeded(1)), energy, 3.0, data, correction={"n": 300, "n_eff": 90.0, "energy_mean": means}
+    )
+    assert "-0.7 → -0.8" in str(found) and "90" in str(found)
+
+
 class TestSequences:
     def test_lengths_in_place_of_a_scatter(self, tmp_path):
         words = Words(space(2, 4))
