@@ -95,6 +95,21 @@ def test_conditions():
     assert tilted.sample(10, condition=torch.arange(10) % 2).shape == (10, 4)  # several: as they are
 
 
+@pytest.mark.parametrize("path", [None, "masked", "uniform"])
+def test_a_range_of_beta_and_several_energies(path):
+    flow = tilt(fit(path), beta=(0.0, 2.0))
+    assert flow.beta_range == ((0.0, 2.0),) and len(flow.report.per_beta) == 5
+    assert torch.equal(flow.sample(20, beta=1.5), flow.at(1.5).sample(20))
+    with pytest.raises(ValueError, match=r"outside beta in \[0, 2\]"):
+        flow.sample(5, beta=3.0)
+    if path is None:
+        energies = [ones, lambda x: (x == 2).double().sum(1)]
+        both = egflow.tilt(
+            fit(), energies, [(0.0, 1.0), (0.0, 2.0)], data=rows(), steps=5, batch_size=32, options=QUIET
+        )
+        assert both.sample(20, beta=(0.5, 2.0)).shape == (20, 4)  # corrected by both
+
+
 def test_data_may_be_drawn_from_the_base():
     from egflow import _tilt_inputs
 

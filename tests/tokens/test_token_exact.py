@@ -116,7 +116,7 @@ def check(problem: Problem, flow: Flow, beta: float, path: str) -> None:
         assert value < LIMIT[path] * floor
 
 
-QUICK = [("sequential", 400, True), ("masked", 1_600, True), ("uniform", 2_000, False)]
+QUICK = [("sequential", 300, True), ("masked", 1_200, True), ("uniform", 1_600, False)]
 REST = [(path, steps, not padded) for path, steps, padded in QUICK]
 
 
@@ -135,7 +135,8 @@ def test_small_spaces_padded_or_not(path, steps, padded):
     test_small_spaces(path, steps, padded)
 
 
-@pytest.mark.parametrize("path", ["sequential", pytest.param("masked", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["sequential", "masked"])
 def test_one_model_of_every_beta(path):
     """The limit of a single beta's model, at both ends and inside of the range."""
     problem = small(False)
@@ -158,6 +159,6 @@ def test_one_model_of_every_beta(path):
 @pytest.mark.parametrize("path", ["sequential", "masked", "uniform"])
 def test_four_thousand_states_at_default_settings(path, padded, beta):
     problem = full(padded)
-    base = fitted(problem, path, 3_000, 1e-3)
-    flow = egflow.tilt(base, problem.energies, beta, data=problem.data, steps=3_000, options=options(1e-3))
+    base = fitted(problem, path, 2_000, 1e-3)
+    flow = egflow.tilt(base, problem.energies, beta, data=problem.data, steps=2_000, options=options(1e-3))
     check(problem, flow, beta, path)
