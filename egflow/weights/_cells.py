@@ -46,9 +46,13 @@ class Boxes:
         )
 
 
-def arcsine(u: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Uniform u in [0, 1] -> low + (high − low)·(1 − cos πu)/2, which is at the ends more often than in the middle."""
-    return low + (high - low) * (0.5 - 0.5 * torch.cos(math.pi * u))
+def ends_often(u: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Uniform u in [0, 1] -> betas: the arcsine law, low + (high − low)·(½ − ½·1.08·cos πu), cut off at the ends.
+
+    An eighth falls on each end itself. A regression has neighbours there on one side only, and is worst.
+    """
+    share = (0.5 - 0.54 * torch.cos(math.pi * u)).clamp_(0, 1)
+    return torch.minimum(low + (high - low) * share, high)  # which rounding may exceed
 
 
 def energy_cells(energy: Tensor, log_s: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Boxes]:
@@ -66,7 +70,7 @@ def energy_cells(energy: Tensor, log_s: Tensor, low: Tensor, high: Tensor) -> tu
     items = Boxes(energy, energy, log_s).joined(fine)
     centre = 0.5 * (items.least + items.most)
     u = torch.quasirandom.SobolEngine(energy.shape[1], scramble=True, seed=0).draw(_LOOKS, dtype=torch.float64)
-    beta = arcsine(u, low, high)
+    beta = ends_often(u, low, high)
     cell = torch.zeros(len(centre), dtype=torch.long)
     while True:
         boxes = items.joined(cell)

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from egflow.weights._cells import arcsine, energy_cells
+from egflow.weights._cells import ends_often, energy_cells
 from egflow.weights._draw import Batches, Drawn
 
 Floats = NDArray[np.float64]
@@ -34,9 +34,8 @@ def beta_range_batches(
 ) -> Batches:
     """Draws for one model of every beta in a box.
 
-    A step's rows are split evenly over ``groups`` betas. Each coordinate of beta is stratified over its range under the
-    arcsine law, beta = low + (high − low)·(1 − cos πu)/2, which visits the ends, where a regression has neighbours on
-    one side only, more often than the middle.
+    A step's rows are split evenly over ``groups`` betas. Each coordinate of beta is stratified over its range, under an
+    arcsine law with an eighth at each end (`ends_often`).
 
     Args:
         energies: (N, k) float64, k energies of each row; those of forbidden rows are not looked at.
@@ -142,7 +141,7 @@ class _RangeBatches:
         k = len(self.low)
         order = torch.stack([torch.randperm(groups, generator=generator) for _ in range(k)], dim=1)
         u = (order + torch.rand(groups, k, generator=generator, dtype=torch.float64)) / groups
-        return arcsine(u, self.low, self.high)
+        return ends_often(u, self.low, self.high)
 
     def _propose(self, table: Floats, place: Floats, group: Integers) -> tuple[Integers, Integers]:
         """Rows for positions ``group + [0, 1)``, and where their cell stands among those of all groups.
