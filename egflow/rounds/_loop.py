@@ -178,7 +178,8 @@ def run_rounds(
             if allowed != beta:
                 beta, word, reason = allowed, "base_error", tail.reason(allowed)
         left = rules.proposals_left(calls)
-        enough = beta == rules.goal and (here == rules.goal or len(parts) == 1)
+        data_enough = len(parts) == 1 and begin.beta == 0.0  # else one more round, at the goal itself
+        enough = beta == rules.goal and (here == rules.goal or data_enough)
         last = word is not None or enough or number >= rules.most or left == 0
         if last and word is None and beta != rules.goal:
             word, reason = rules.used_up(calls)
