@@ -9,10 +9,11 @@ from typing import NoReturn, TextIO
 
 from omegaconf import OmegaConf
 
+from egflow.cli._beta import check_together
 from egflow.cli._compose import Arguments, compose
 from egflow.cli._help import help_text
 from egflow.cli._outcome import guarded, say
-from egflow.cli._resume import merged, with_stored
+from egflow.cli._resume import is_resumed, merged, with_stored
 from egflow.cli._settings import check
 from egflow.cli._signals import install_signals
 
@@ -49,8 +50,10 @@ def _run(command: str, argv: list[str]) -> int:
         arguments = with_stored(arguments)
     settings = compose(command, arguments)
     check(command, settings)
-    if command == "train":
-        settings = merged(settings, arguments)
+    if command == "train" and is_resumed(arguments):
+        settings = merged(settings, arguments)  # which were checked together when the run began
+    elif command == "train":
+        check_together(settings)
     if arguments.show:
         print(OmegaConf.to_yaml(OmegaConf.create(settings)), end="")
         return 0

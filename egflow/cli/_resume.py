@@ -37,8 +37,6 @@ def merged(settings: Settings, arguments: Arguments) -> Settings:
     Raises:
         ValueError: naming a key that contradicts the run's.
     """
-    if not is_resumed(arguments):
-        return settings
     stored = load_settings(arguments.typed["run_dir"])
     now, then = flatten(settings), flatten(stored)
     for key in arguments.typed:

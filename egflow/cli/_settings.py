@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from egflow.cli._beta import beta_problem, check_together, point_problem
+from egflow.cli._beta import beta_problem, point_problem
 from egflow.cli._compose import Settings, flatten
 from egflow.cli._quote import show
 
@@ -149,8 +149,6 @@ def check(command: str, settings: Settings) -> None:
         raise ValueError(f"trainer.coupling=ot needs equally weighted draws: weights=resample, got {flat['weights']}")
     if flat.get("energy") is not None and flat.get("score") is not None:
         raise ValueError("energy= and score= are both given: give one (a score is an energy's negative, high is good)")
-    if command == "train":
-        check_together(settings)
 
 
 def domain_options(settings: Mapping[str, Any]) -> dict[str, Any]:

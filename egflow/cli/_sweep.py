@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
+from egflow.cli._beta import check_together
 from egflow.cli._compose import Arguments, plain, sweep
 from egflow.cli._outcome import outcome
 from egflow.cli._settings import check
@@ -34,6 +35,7 @@ def job(config: DictConfig) -> None:
 
     def work() -> int:
         check("train", settings)
+        check_together(settings)
         return train(settings, Arguments({}))
 
     code = outcome(work)

