@@ -116,7 +116,7 @@ def check(problem: Problem, flow: Flow, beta: float, path: str) -> None:
         assert value < LIMIT[path] * floor
 
 
-QUICK = [("sequential", 300, True), ("masked", 1_200, True), ("uniform", 1_600, False)]
+QUICK = [("sequential", 300, True), ("masked", 1_600, True), ("uniform", 800, False)]
 REST = [(path, steps, not padded) for path, steps, padded in QUICK]
 
 
@@ -125,7 +125,7 @@ def test_small_spaces(path, steps, padded):
     problem = small(padded)
     base = fitted(problem, path, steps, 1e-2, small_network(problem, path))
     check(problem, base, 0.0, path)
-    settings = {"steps": steps // 2, "batch_size": 256, "options": options(5e-3)}
+    settings = {"steps": steps, "batch_size": 256, "options": options(5e-3)}
     check(problem, egflow.tilt(base, problem.energies, 3.0, data=problem.data, **settings), 3.0, path)
 
 
