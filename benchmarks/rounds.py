@@ -44,8 +44,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import egflow
-from egflow._fit import train_flow
-from egflow._tilt import warm_start
+from egflow._fit import train_flow, warm_start
 from egflow._weighting import Weighted
 from egflow.energy import EnergyModel, evaluate
 from egflow.flow import Flow
@@ -247,8 +246,10 @@ def judge(flow: Flow, case: Case, rounds: dict[str, Any], folder: Path, quick: b
 
 def met(name: str, row: dict[str, Any]) -> str:
     """Whether the goals that can be told from one row are met; those of rounds with log_p, and the bar's without."""
-    if row["bar"] != "" or row["stopped"]:
+    if row["bar"] != "":
         return "met" if row["stopped"] or abs(row["error"]) <= row["bar"] else "missed"
+    if row["stopped"]:
+        return "missed"
     if name == "mixture":
         return "met" if row["share error"] <= row["allowed"] else "missed"
     if name == "gaussian20":

@@ -16,7 +16,7 @@ def token_notes(flow: TokenFlow, solution: Solution) -> dict[str, str]:
     """Words on samples that are not exact, and on likelihoods that are none or estimates."""
     notes: dict[str, str] = {}
     if isinstance(solution, TokenSolution) and not solution.exact:
-        notes["samples"] = f"not exact, the solver draws with {solution.word}"
+        notes["samples"] = f"the solver draws with {solution.word}"
     if flow.path.likelihood == "none":
         notes["achieved_beta"] = notes["tilt_r2"] = f"path {flow.path.name!r} has no likelihood"
     elif flow.path.likelihood == "estimate":
@@ -30,8 +30,9 @@ def token_correction(
     """How far the flow's own samples are from the base's tilt by exact weights, which `sample` corrects for.
 
     Returns:
-        n, n_eff, ess_fraction, and the mean energy before and after; with the samples' energies (of several, the values
-        of Σ beta·E). None where there is nothing to correct by, or nothing is left.
+        The weights, from which `egflow.report` tells distances before and after, n_eff, ess_fraction, and the mean
+        energy before and after; with the samples' energies (of several, the values of Σ beta·E). None where there is
+        nothing to correct by, or nothing is left.
     """
     if flow.path.likelihood != "exact" or flow.base is None or flow.condition_shape is not None:
         return None
@@ -45,7 +46,7 @@ def token_correction(
     share, left = normalise(log_w), n_eff(log_w)
     allowed = values.values[~values.forbidden]
     return {
-        "n": len(log_w),
+        "log_w": log_w,
         "n_eff": left,
         "ess_fraction": left / len(log_w),
         "energy_mean": {

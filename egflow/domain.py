@@ -80,7 +80,11 @@ class Data:
 
 
 class Domain(Protocol):
-    """What a domain gives. Its constructor takes the ``<domain>.*`` options as keywords."""
+    """What a domain gives. Its constructor takes the ``<domain>.*`` options as keywords.
+
+    It may have ``log_densities`` too: name -> log p up to a constant, (batch, *event) -> (batch,), the presets of
+    ``log_p=``.
+    """
 
     energies: Mapping[str, Callable[..., Any]]
     """Presets: name -> a function of the preset's arguments that returns an energy."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import rdkit
 import torch
 from torch import Tensor
 
@@ -15,7 +16,6 @@ from egflow.report import held_out_split
 from egflow.training import TrainingOptions
 from egflow.weights import n_eff
 
-rdkit = pytest.importorskip("rdkit", reason="its molecules are the data")
 pytestmark = pytest.mark.slow
 
 LONGEST, BETA = 40, 0.7
