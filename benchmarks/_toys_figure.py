@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+_AWAY = 1e9  # in place of a distance without end
+
 
 def methods_figure(rows: Sequence[Mapping[str, Any]], file: Path) -> Path:
-    """Draw the table's distances; a field without a number is a method that cannot be used there."""
+    """Draw the table's distances; a dash is a method that cannot be used there, ∞ samples that ran away."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
@@ -20,8 +22,9 @@ def methods_figure(rows: Sequence[Mapping[str, Any]], file: Path) -> Path:
     cells = list(dict.fromkeys((row["set"], row["beta"]) for row in rows))
     value = np.full((len(methods), len(cells)), np.nan)
     for row in rows:
-        if row["distance / floor"] != "":
-            value[methods.index(row["method"]), cells.index((row["set"], row["beta"]))] = row["distance / floor"]
+        place, found = (methods.index(row["method"]), cells.index((row["set"], row["beta"]))), row["distance / floor"]
+        if found != "":
+            value[place] = _AWAY if isinstance(found, str) else found
 
     figure = Figure(figsize=(11, 0.42 * len(methods) + 1.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -30,6 +33,7 @@ def methods_figure(rows: Sequence[Mapping[str, Any]], file: Path) -> Path:
     image = axes.imshow(value, norm=LogNorm(1.5, 60, clip=True), cmap="OrRd", aspect="auto")
     for (i, j), number in np.ndenumerate(value):
         text = "–" if np.isnan(number) else f"{number:.1f}" if number < 9.95 else f"{number:.0f}"
+        text = "∞" if number == _AWAY else text
         colour = "white" if number > 20 else "0.15"
         weight = "bold" if number <= 1.5 else "normal"
         axes.text(j, i, text, ha="center", va="center", fontsize=8.5, color=colour, fontweight=weight)
@@ -44,7 +48,7 @@ def methods_figure(rows: Sequence[Mapping[str, Any]], file: Path) -> Path:
         axes.text(first + (count - 1) / 2, -0.75, name, ha="center", fontsize=9)
         axes.axvline(first - 0.5, color="white", linewidth=4)
     axes.set_title("sliced W2 to exact draws of q, in floors (bold: ≤ 1.5)", loc="left", fontsize=10, pad=22)
-    figure.colorbar(image, ax=axes, shrink=0.8, ticks=[1.5, 3, 10, 30, 60], format="%g")
+    figure.colorbar(image, ax=axes, shrink=0.8, ticks=[1.5, 3, 10, 30, 60], format="%g").minorticks_off()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
     return file
