@@ -44,7 +44,7 @@ def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
     sizes = (10_000,) if quick else (100_000, 1_000_000, 10_000_000)
     for n in sizes:
         for kind in ("normal", "log-normal", "two energies"):
-            yield measure(n, kind, blocks=3 if quick else 9, steps=10 if quick else 40)
+            yield measure(n, kind, blocks=3 if quick else 5, steps=10 if quick else 25)
 
 
 def measure(n: int, kind: str, blocks: int, steps: int) -> dict[str, object]:

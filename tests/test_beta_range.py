@@ -57,7 +57,7 @@ def two(base: Flow, data: Tensor) -> Flow:
 def tolerance(*beta: float) -> float:
     """4 standard errors of the samples' mean and of the weighted data's (n_eff = .9·N·exp(−|beta|²)), and training's.
 
-    What 600 steps of this small network leave was at most .06 on three seeds; a beta that were ignored would be off by 1.
+    What 600 steps of this small network leave was at most .06 on three seeds; beta ignored would be off by 1.
     """
     n_eff = 0.9 * N * math.exp(-sum(b * b for b in beta))
     return 4 * math.sqrt(1 / SAMPLES + 1 / n_eff) + 0.06
