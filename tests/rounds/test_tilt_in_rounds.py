@@ -17,7 +17,7 @@ from egflow.flow import Flow
 from egflow.network import MLP
 from egflow.training import TrainingOptions
 
-QUIET = TrainingOptions(progress="quiet", checkpoint_every=20, log_every=50)
+QUIET = TrainingOptions(progress="quiet", learning_rate=3e-3, checkpoint_every=20, log_every=50)
 STEPS = 80
 
 
