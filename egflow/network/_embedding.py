@@ -29,14 +29,18 @@ class BetaEmbedding(nn.Module):
 
     def __init__(self, width: int, beta_dim: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(5 * beta_dim, width)
+        self.embed = nn.Linear(9 * beta_dim, width)
         nn.init.zeros_(self.embed.weight)
         nn.init.zeros_(self.embed.bias)
 
     def forward(self, beta: Tensor) -> Tensor:
-        """(batch, beta_dim) -> (batch, width): linear in s, s² and cos(π k s), k = 1 … 3."""
+        """(batch, beta_dim) -> (batch, width): linear in s, s², cos(π k s), and exp(−5 s), exp(−20 s) from either end.
+
+        The last are steep at the ends: near beta 0, where energies vary most, q changes fastest with beta.
+        """
         waves = [torch.cos(math.pi * k * beta) for k in (1, 2, 3)]
-        return self.embed(torch.cat([beta, beta.square(), *waves], dim=1))
+        steep = [torch.exp(-rate * end) for rate in (5.0, 20.0) for end in (beta, 1 - beta)]
+        return self.embed(torch.cat([beta, beta.square(), *waves, *steep], dim=1))
 
 
 class ConditionEmbedding(nn.Module):
