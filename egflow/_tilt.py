@@ -68,7 +68,8 @@ def tilt(
             samples of the flow so far; for a beta at which the data have hardly an effective point.
         target_ess: the fraction of effective points that ``beta="auto"`` solves for, or that each round keeps; .3 if
             None.
-        log_p: with ``rounds``: log p up to a constant, (batch, *event) -> (batch,); None: p means the base's density.
+        log_p: with ``rounds``: log p up to a constant, (batch, *event) -> (batch,); None: p means the data as far as
+            they reach, then the density fitted to them there.
         max_calls: with ``rounds``: the most evaluations of the energy, those of the data included.
         cache: folder of a persistent cache of energies.
         steps, batch_size, device, seed, options: as in `egflow.fit`.
@@ -105,6 +106,10 @@ def tilt(
     models = read_energies(energy)
     wanted = read_beta(beta, len(models))  # before the energies, which may be dear
     _check_rounds(rounds, wanted, target_ess, log_p, max_calls, weights, per_condition, condition, base)
+    if max_calls is not None and data is not None and energies is None and max_calls < len(data):
+        raise ValueError(
+            f"max_calls={max_calls} is below the calls of the data alone, {len(data)}: raise it, or give less data"
+        )
     inputs = read_inputs(base, models, data, condition, sample_weight, energies, cache, seed)
     place = base.device if base is not None and device is None else pick_device(device)
     if base is not None and base.device != place:
