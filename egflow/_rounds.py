@@ -65,7 +65,7 @@ def tilt_in_rounds(
     )
     reference = "base" if log_p is None else "density"
     facts: dict[str, Any] = {"beta": beta, "target_ess": rules.target_ess, "proposals": rules.proposals, "seed": seed}
-    facts |= {"steps": steps, "max_calls": rules.max_calls, "energy": inputs.models[0].describe(), "n": len(inputs.x)}
+    facts |= {"steps": steps, "max_calls": max_calls, "energy": inputs.models[0].describe(), "n": len(inputs.x)}
     facts |= {"reference": reference}
     store = Store(None if options.folder is None else options.folder / "rounds", facts, options.resume)
     objective, model = METHODS[method], inputs.models[0]
@@ -83,8 +83,7 @@ def tilt_in_rounds(
     flow.train_seconds = work.seconds
     if found.word is not None:
         notes["rounds"] = f"stopped ({found.word}): {found.reason}"
-        if found.beta != beta:
-            warnings.warn(f"rounds stopped at beta {found.beta:.4g} of {beta:g}: {found.reason}", stacklevel=3)
+        warnings.warn(f"rounds stopped at beta {found.beta:.4g} of {beta:g}: {found.reason}", stacklevel=3)
     flow.report = report_rounds(flow, inputs, found, work, replace(reporting, n=reserve or reporting.n), notes, method)
     return flow
 

@@ -62,6 +62,8 @@ def report_rounds(
     log_s = torch.cat([part.log_ratio + mixing(part, found.beta) for part in parts])[order]
     log_s = log_s.masked_fill(~(log_s < math.inf), -math.inf)
     values = torch.cat([part.energies.values for part in parts])[order]
+    # against the row that counts most: against one far out, up a steep wall, all others would be 0
+    log_s = (log_s - log_s[(log_s - found.beta * values).argmax()]).clamp(max=700.0)
     forbidden = torch.cat([part.energies.forbidden for part in parts])[order]
     facts["reference"] = reference
     untilted = inputs.values[0]
@@ -74,7 +76,7 @@ def report_rounds(
         inputs,
         torch.cat([part.x for part in parts])[order],
         [EnergyValues(values, forbidden, calls=found.calls)],
-        (log_s - log_s.max()).exp(),
+        log_s.exp(),
         reporting,
         facts,
         notes,

@@ -75,6 +75,8 @@ def check_fixed(fixed: Any, n: int, length: int, vocabulary: Vocabulary, path: s
         )
     if path == "uniform":
         raise ValueError("fixed positions need path 'masked' (or 'sequential', for a prefix), this flow is 'uniform'")
+    if vocabulary.pad_id == -1:
+        raise ValueError("fixed marks free positions by -1, which is this flow's pad_id: fit it with another pad_id")
     fixed = fixed.long().expand(n, length)
     free = fixed == -1
     if path == "sequential" and bool((free[:, :-1] & ~free[:, 1:]).any()):

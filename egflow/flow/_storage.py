@@ -15,6 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -32,8 +33,6 @@ SCHEMA = "egflow-model/1"
 
 def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
     """Write the flow into a new folder beside the target, then rename it; see `Flow.save`."""
-    if isinstance(flow.network, AtBeta):
-        raise ValueError("a flow made by at(beta) shares its network with the flow of every beta: save that one")
     target = Path(folder)
     if target.exists() and not (target / "model.json").is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target} exists and is not a saved model: choose another folder")
@@ -61,7 +60,9 @@ def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
 
 def _write(flow: Flow, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    name = next((key for key, kind in NETWORKS.items() if type(flow.network) is kind), None)
+    at = flow.network if isinstance(flow.network, AtBeta) else None  # one beta of a flow of all
+    network = flow.network if at is None else at.network
+    name = next((key for key, kind in NETWORKS.items() if type(network) is kind), None)
     tensors = {f"network.{key}": value for key, value in flow.network.state_dict().items()}
     tensors |= {"shift": flow.shift, "scale": flow.scale}
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
@@ -69,7 +70,11 @@ def _write(flow: Flow, folder: Path) -> None:
     write_atomic(weights, lambda temporary: save_file(tensors, temporary))
     model: dict[str, Any] = {
         "schema": SCHEMA,
-        "network": {"name": name, "config": flow.network.config if name else None},
+        "network": {
+            "name": name,
+            "config": network.config if name else None,
+            "at": None if at is None else at.beta.tolist(),
+        },
         "event_shape": list(flow.event_shape),
         "path": flow.path.name,
         "prediction": flow.prediction,
@@ -164,7 +169,8 @@ def _network(stored: dict[str, Any], own: nn.Module | None, file: Path) -> nn.Mo
         return copy.deepcopy(own)
     if stored["name"] not in NETWORKS:
         raise ValueError(f"{file}: unknown network {stored['name']!r}; known: {', '.join(NETWORKS)}")
-    return NETWORKS[stored["name"]](**stored["config"])
+    network = NETWORKS[stored["name"]](**stored["config"])
+    return AtBeta(network, torch.tensor(stored["at"])) if stored.get("at") else network
 
 
 def _sha256(file: Path) -> str:

@@ -25,6 +25,8 @@ def corrects(
     """Whether samples are corrected where nothing was said; says so where only the energy is missing."""
     if flow.path.likelihood != "exact" or flow.base is None or flow.beta is None:
         return False
+    if flow.report is not None and flow.report.reference == "density":
+        return False  # p is not the base then
     if make_token_solver(solver, flow.path).inexact or (fixed is not None and fixed.ndim > 1):
         return False
     labels = None if condition is None else torch.as_tensor(condition)

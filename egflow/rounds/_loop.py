@@ -153,7 +153,8 @@ def run_rounds(
         TrainingError: where none of a round's proposals has a finite energy and mass under p.
     """
     flow, here, parts, calls, log_z = begin.flow, begin.beta, [begin.fresh], begin.calls, begin.log_z
-    corrections, carried, error, good = 0, 0.0, None, None
+    corrections, carried, error = 0, 0.0, None
+    good: tuple[Flow, float, float | None, float] = (flow, here, None, log_z)
     records = list(begin.records)
     while True:
         number, fresh = len(records) + 1, parts[-1]
@@ -175,7 +176,7 @@ def run_rounds(
             allowed = tail.farthest(fresh, here, beta, carried)
             carried = max(carried, tail.gap(fresh, allowed))
             error = tail.error(fresh, allowed, carried)
-            if allowed != beta:
+            if allowed != beta or error > tail.limit:
                 beta, word, reason = allowed, "base_error", tail.reason(allowed)
         left = rules.proposals_left(calls)
         data_enough = len(parts) == 1 and begin.beta == 0.0  # else one more round, at the goal itself
@@ -198,7 +199,7 @@ def run_rounds(
             )
         if lost is not None:
             word, reason, last = "modes", f"round {number} at beta {beta:.4g} lost a mode: {lost}", True
-        if lost is None or good is None:
+        if lost is None:
             good = (made, beta, error, log_z)
         if last:
             kept, reached, found, log_norm = good

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from egflow.path import TokenPath, Vocabulary
-from egflow.solver._solution import Solution
+from egflow.solver._solution import Solution, SolverError
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,8 @@ def draw(log_p: Tensor, temperature: float, generator: torch.Generator) -> Tenso
         log_p = log_p - log_p.amax(-1, keepdim=True)
     below = log_p.exp().cumsum(-1)
     # by inversion, in float64: a token of probability 0 is never drawn
+    if not bool(below[..., -1].isfinite().all()):
+        raise SolverError("the network's probabilities are not finite: it was trained to NaN, or given none")
     u = torch.rand(log_p.shape[:-1], generator=generator, dtype=torch.float64).to(log_p.device)
     return (below <= (u * below[..., -1])[..., None]).sum(-1)
 

@@ -118,6 +118,8 @@ class _RangeBatches:
 
         place = u.double().cpu().numpy() * groups
         group = np.minimum(place.astype(np.int64), groups - 1)
+        # the fractions of a batch are alike in every group: unshifted, groups of one beta would draw the same rows
+        place = group + (place - group + _uniform(groups, generator)[group]) % 1.0
         index, todo, owner, tries = np.empty(len(u), np.int64), np.arange(len(u)), group, 1
         while True:
             row, at = self._propose(table, place, owner)

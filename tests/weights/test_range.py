@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 from torch import Generator, Tensor
 
+from egflow.training import StepDraws
 from egflow.weights import Drawn, _cells, beta_range_batches
 
 INF = math.inf
@@ -187,3 +188,13 @@ def test_refuses_shapes_energies_and_groups() -> None:
         beta_range_batches(torch.tensor([[INF], [1.0]]), torch.zeros(2), [0.0], [1.0])
     with pytest.raises(ValueError, match="groups"):
         beta_range_batches(normal(4, 1), torch.zeros(4), [0.0], [1.0], groups=0)
+
+
+def test_groups_of_one_beta_draw_other_rows() -> None:
+    """A training step's own positions are the same fractions in every group; constant E, so all groups are alike."""
+    n = 100_000
+    energies, log_s = torch.zeros(n, 1, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    draws = StepDraws.at(0, 1, 512, torch.Generator())
+    index = beta_range_batches(energies, log_s, [0.0], [4.0])(draws.u, draws.generator).index
+    # 512 of 100,000 at random: 1.3 repeats expected, Poisson
+    assert index.unique().numel() >= 505
