@@ -11,7 +11,7 @@ settings. 20,000 samples of each are judged against 100,000 exact draws of q, no
 Goal: the range's distance ≤ 1.25 of the single's, or ≤ 1.5 floors.
 
 The rows `8gaussians, two energies` are one model of two betas, (0, 4) each: E_a = x[0]/2 wants points on the left,
-E_b = ‖x − (3, 0)‖²/8 near a place on the right. p is a mixture of normals and stays one under both, so exact draws are
+E_b = ‖x − (0, 3)‖²/8 near a place at the top. p is a mixture of normals and stays one under both, so exact draws are
 closed form. Goal there: ≤ 1.5 floors. Cells are kept in `beta_range_cells/` while the suite runs: stopped and started
 again, it goes on.
 """
