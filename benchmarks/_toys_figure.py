@@ -45,9 +45,11 @@ def methods_figure(rows: Sequence[Mapping[str, Any]], file: Path) -> Path:
     names = [name for name, _ in cells]
     for name in dict.fromkeys(names):
         first, count = names.index(name), names.count(name)
-        axes.text(first + (count - 1) / 2, -0.75, name, ha="center", fontsize=9)
+        narrow = count == 1 and len(name) > 6
+        text = f"{name[: len(name) // 2 + 1]}-\n{name[len(name) // 2 + 1 :]}" if narrow else name
+        axes.text(first + (count - 1) / 2, -0.65, text, ha="center", va="bottom", fontsize=9, linespacing=0.9)
         axes.axvline(first - 0.5, color="white", linewidth=4)
-    axes.set_title("sliced W2 to exact draws of q, in floors (bold: ≤ 1.5)", loc="left", fontsize=10, pad=22)
+    axes.set_title("sliced W2 to exact draws of q, in floors (bold: ≤ 1.5)", loc="left", fontsize=10, pad=30)
     figure.colorbar(image, ax=axes, shrink=0.8, ticks=[1.5, 3, 10, 30, 60], format="%g").minorticks_off()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
