@@ -67,14 +67,13 @@ def read_inputs(
     energies: Sequence[EnergyValues] | None,
     cache: str | Path | None,
     seed: int,
-    n_from_base: int = N_FROM_BASE,
 ) -> TiltInputs:
     """Check the data against the base and evaluate all their energies.
 
     Raises:
         ValueError: for bad input, naming the argument; `egflow.energy.EnergyError` with the energy's own message.
     """
-    x = draw_from_base(base, sample_weight, n_from_base, mix(seed, 7)) if data is None else _check(base, data)
+    x = draw_from_base(base, sample_weight, N_FROM_BASE, mix(seed, 7)) if data is None else _check(base, data)
     if base is not None and tuple(x.shape[1:]) != base.event_shape:
         raise ValueError(f"data must have the base's event shape {base.event_shape}, got {tuple(x.shape[1:])}")
     condition = check_condition(condition, len(x))
