@@ -1,6 +1,9 @@
 """The training loop: short, on plain PyTorch, every draw a function of (seed, step, index), resumable."""
 
+from egflow.training._checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from egflow.training._draws import StepDraws, mix
+from egflow.training._interrupt import DeferredInterrupts
+from egflow.training._metrics import Metrics, ProgressLine
 from egflow.training._options import TrainingOptions
 from egflow.training._problem import Batch, FlowMatching, Population, Problem, Splits
 from egflow.training._token_problem import TokenBatch, TokenMatching
@@ -8,9 +11,12 @@ from egflow.training._train import Trained, TrainingError, check_count, train
 
 __all__ = [
     "Batch",
+    "DeferredInterrupts",
     "FlowMatching",
+    "Metrics",
     "Population",
     "Problem",
+    "ProgressLine",
     "Splits",
     "StepDraws",
     "TokenBatch",
@@ -19,6 +25,9 @@ __all__ = [
     "TrainingError",
     "TrainingOptions",
     "check_count",
+    "checkpoints",
+    "load_checkpoint",
     "mix",
+    "save_checkpoint",
     "train",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,19 @@ from egflow._files import write_atomic
 
 
 def save_checkpoint(
-    folder: Path, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, facts: Any
+    folder: Path,
+    step: int,
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    facts: Any,
 ) -> Path:
     """Write ``folder/step-<step>.safetensors`` and delete all but the newest two. Raises OSError if it cannot."""
     tensors: dict[str, Tensor] = {}
-    for name, module in (("network", network), ("average", average)):
+    for name, module in modules.items():
         tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
-    for row, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{row}.{key}": value for key, value in state.items()}
+    for name, optimiser in optimisers.items():
+        for row, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"{name}.{row}.{key}": value for key, value in state.items()}
     # clones, for safetensors refuses tensors that share memory
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
     file = folder / f"step-{step:08d}.safetensors"
@@ -40,9 +46,9 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer]
 ) -> tuple[int, Any, Path] | None:
-    """Restore the newest whole checkpoint into the three; its (step, facts, file), or None where there is none.
+    """Restore the newest whole checkpoint into what it was saved from; its (step, facts, file), or None.
 
     A damaged newest file is passed over with a warning for the one before.
     """
@@ -55,15 +61,15 @@ def load_checkpoint(
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             warnings.warn(f"checkpoint {file} is damaged ({error}): trying the one before", stacklevel=3)
             continue
-        for name, module in (("network", network), ("average", average)):
+        for name, module in modules.items():
             module.load_state_dict(_under(name, tensors))
-        state = optimiser.state_dict()
-        flat = _under("optimiser", tensors)
-        state["state"] = {}
-        for key, value in flat.items():
-            row, _, entry = key.partition(".")
-            state["state"].setdefault(int(row), {})[entry] = value
-        optimiser.load_state_dict(state)
+        for name, optimiser in optimisers.items():
+            state = optimiser.state_dict()
+            state["state"] = {}
+            for key, value in _under(name, tensors).items():
+                row, _, entry = key.partition(".")
+                state["state"].setdefault(int(row), {})[entry] = value
+            optimiser.load_state_dict(state)
         return step, facts, file
     return None
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from egflow._files import write_atomic
 from egflow.training._options import TrainingOptions
 
-COLUMNS: tuple[str, ...] = ("stage", "step", "loss", "held_out_loss", "learning_rate", "seconds")
+COLUMNS: tuple[str, ...] = ("stage", "step", "loss", "held_out_loss", "learning_rate", "details", "seconds")
 _PLAIN_EVERY = 10.0  # seconds between plain lines
 
 
@@ -64,7 +64,7 @@ class Metrics:
                 csv.DictWriter(stream, COLUMNS).writerow(row)
         if self._board is not None:
             for name in ("loss", "held_out_loss", "learning_rate"):
-                if row[name] != "":
+                if row.get(name, "") != "":
                     self._board.add_scalar(f"{row['stage']}/{name}", float(row[name]), int(row["step"]))
 
     def close(self) -> None:

@@ -66,6 +66,10 @@ class _Training:
         self._generator = torch.Generator()
 
     @property
+    def _saved(self) -> tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]]:
+        return {"network": self.network, "average": self.average}, {"optimiser": self.optimiser}
+
+    @property
     def seconds(self) -> float:
         return self.before + time.monotonic() - self.started
 
@@ -73,7 +77,7 @@ class _Training:
         """Take up the newest checkpoint, if one is wanted and there."""
         found = None
         if self.options.resume and self.folder is not None:
-            found = load_checkpoint(self.folder, self.network, self.average, self.optimiser)
+            found = load_checkpoint(self.folder, *self._saved)
         elif self.folder is not None and checkpoints(self.folder):
             raise ValueError(
                 f"{self.folder} holds checkpoints of another training: pass resume=True, or another folder"
@@ -103,7 +107,7 @@ class _Training:
             "loss_sum": float(self.loss_sum),
             "loss_count": self.loss_count,
         }
-        file = save_checkpoint(self.folder, self.step, self.network, self.average, self.optimiser, state)
+        file = save_checkpoint(self.folder, self.step, *self._saved, state)
         self.last_file = str(file)
 
     def advance(self) -> None:
