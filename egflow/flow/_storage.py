@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from egflow._files import write_atomic, write_text
+from egflow._files import write_atomic, write_folder, write_text
 from egflow.network import NETWORKS, AtBeta
 from egflow.path import PATHS, TOKEN_PATHS
 from egflow.solver import Tuned
@@ -36,26 +33,7 @@ def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
     target = Path(folder)
     if target.exists() and not (target / "model.json").is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target} exists and is not a saved model: choose another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        _write(flow, fresh)
-        fresh.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-            os.rename(target, old / "model")
-            try:
-                os.rename(fresh, target)
-            except BaseException:
-                os.rename(old / "model", target)
-                old.rmdir()
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.rename(fresh, target)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    write_folder(target, lambda fresh: _write(flow, fresh))
 
 
 def _write(flow: Flow, folder: Path) -> None:
