@@ -10,16 +10,19 @@ them as it judges a tilt. egflow's own way is `egflow.tilt`, 1 pass an evaluatio
 """
 
 from egflow.guidance._best_of_n import BestOfN, best_of_n
-from egflow.guidance._cep import cep
+from egflow.guidance._cep import ContrastiveVelocity, Potential, cep, contrastive_loss
 from egflow.guidance._gradient import gradient_guidance
 from egflow.guidance._guided import Sampler, network_passes
 from egflow.guidance._monte_carlo import monte_carlo_guidance
 
 __all__ = [
     "BestOfN",
+    "ContrastiveVelocity",
+    "Potential",
     "Sampler",
     "best_of_n",
     "cep",
+    "contrastive_loss",
     "gradient_guidance",
     "monte_carlo_guidance",
     "network_passes",

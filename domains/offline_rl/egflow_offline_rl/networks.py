@@ -9,12 +9,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "mish": F.mish, "gelu": F.gelu, "silu": F.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "mish": F.mish,
+    "gelu": partial(F.gelu, approximate="tanh"),  # as in JAX, whose papers name it
+    "silu": F.silu,
+}
 
 
 class Ensemble(nn.Module):
@@ -70,7 +76,8 @@ class Ensemble(nn.Module):
             if layer < last:
                 h = self.activation(h)
             if layer < len(self.gains):
-                h = F.layer_norm(h, h.shape[-1:], eps=1e-6) * pick(self.gains[layer]) + pick(self.shifts[layer])
+                h = F.layer_norm(h, h.shape[-1:], eps=1e-6)
+                h = torch.addcmul(pick(self.shifts[layer]), h, pick(self.gains[layer]))
         return h
 
 

@@ -57,7 +57,7 @@ class IQL(nn.Module):
         self.critic = TwinQ(observation_size, action_size, width, depth)
         self.value = Value(observation_size, width, depth)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.optimisers = {
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
             name: adam(network.parameters(), learning_rate)
             for name, network in (("actor", self.actor), ("critic", self.critic), ("value", self.value))
         }

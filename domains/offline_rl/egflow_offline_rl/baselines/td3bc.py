@@ -57,7 +57,7 @@ class TD3BC(nn.Module):
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.last_actor_loss: Tensor
         self.register_buffer("last_actor_loss", torch.zeros(()))  # so that every step has a figure
-        self.optimisers = {
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
             "actor": adam(self.actor.parameters(), learning_rate),
             "critic": adam(self.critic.parameters(), learning_rate),
         }
