@@ -1,0 +1,383 @@
+"""Each method from rows to a policy: which parts are trained, in which order, on what.
+
+Stages are trainings of the core or of `learn`, each resumable under its own name in the run's folder, so that runs that
+share a folder (the benchmark's) share the behaviour and the critic.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from egflow.domain import Job
+from egflow.flow import Flow
+from egflow.training import TrainingOptions, mix
+from egflow_offline_rl._learn import Learner, learn
+from egflow_offline_rl.actors import Actor, FlowActor
+from egflow_offline_rl.baselines import FQL, IQL, QGPO, TD3BC
+from egflow_offline_rl.behaviour import behaviour_flow
+from egflow_offline_rl.critic import CriticCheck, InSupportCritic, check_critic, evaluate_support, sample_rows
+from egflow_offline_rl.dataset import Transitions, discounted_returns
+from egflow_offline_rl.options import Options
+from egflow_offline_rl.policy import Policy
+from egflow_offline_rl.qipo import States, Step, achieved_beta, by_renewal, held_support, in_rounds
+from egflow_offline_rl.replay import Replay, Scaling, held_out_rows
+from egflow_offline_rl.support import Support, draw_actions
+
+_HELD_STATES = 2_000
+_MEASURED_AT = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a method leaves.
+
+    Attributes:
+        policy: trained. behaviour: the flow of the data as a policy, or None where the method needs none.
+        critic: Q, (members, batch), or None.
+        steps: rounds or renewals of beta, or none.
+        check: Q against held-out returns, or None.
+        support: held-out states with the data's action and the behaviour's, and their Q; None without behaviour or Q.
+        achieved_beta, tilt_r2: of the policy, on Q's scale, or None.
+        history: rows of metrics of the flows' trainings. curves: figures of the learners, by stage.
+        seconds: by stage.
+        notes: what is to be said.
+    """
+
+    policy: Policy
+    behaviour: Policy | None = None
+    critic: nn.Module | None = None
+    steps: list[Step] = field(default_factory=list)
+    check: CriticCheck | None = None
+    support: Support | None = None
+    achieved_beta: float | None = None
+    tilt_r2: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def train_method(name: str, transitions: Transitions, options: Options, job: Job) -> Trained:
+    """Train one of `METHODS` on a data set.
+
+    Raises:
+        ValueError, egflow.training.TrainingError: as the trainings do.
+    """
+    return METHODS[name](_Work(transitions, options, job))
+
+
+class _Work:
+    """The parts methods have in common, each made when first asked for."""
+
+    def __init__(self, transitions: Transitions, options: Options, job: Job) -> None:
+        self.transitions, self.options, self.job = transitions, options, job
+        self.device: torch.device = job.device
+        self.scaling = Scaling.of(transitions)
+        shift, scale = options.reward_shift or 0.0, options.reward_scale or 1.0
+        everything = Replay.of(transitions, self.scaling, shift=shift, scale=scale)
+        self.kept, self.held = held_out_rows(transitions.episode)
+        self.replay = everything.rows(self.kept).to(self.device)
+        self.everything, self.rewards = everything, (shift, scale)
+        self.history: list[dict[str, Any]] = []
+        self.curves: dict[str, list[dict[str, Any]]] = {}
+        self.seconds: dict[str, float] = {}
+        self.notes: dict[str, str] = {}
+        self._behaviours: dict[str, Flow] = {}
+        self._critic: InSupportCritic | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        return self.replay.observations.shape[1], self.replay.actions.shape[1]
+
+    def stage(self, name: str) -> TrainingOptions:
+        return replace(self.job.options, stage=name)
+
+    def timed(self, name: str, work: Callable[[], Any]) -> Any:
+        started = time.monotonic()
+        made = work()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 1)
+        return made
+
+    def behaviour(self, path: str | None = None) -> Flow:
+        """The flow of the data's actions, on a path."""
+        key = path or "cond_ot"
+        if key not in self._behaviours:
+            flow = self.timed(
+                f"behaviour {key}",
+                lambda: behaviour_flow(
+                    self.replay.observations,
+                    self.replay.actions,
+                    width=self.options.policy_width,
+                    depth=self.options.policy_depth,
+                    path=path,
+                    steps=self.job.steps,
+                    batch_size=self.job.batch_size,
+                    seed=self.job.seed,
+                    options=self.stage(f"behaviour-{key}"),
+                ),
+            )
+            self.history += flow.history
+            self._behaviours[key] = flow
+        return self._behaviours[key]
+
+    def critic(self) -> InSupportCritic:
+        """The in-support critic on the straight behaviour's actions (whose ten Euler steps are accurate)."""
+        if self._critic is None:
+            options, seed = self.options, self.job.seed
+            flow = self.behaviour()
+            support = self.timed(
+                "support",
+                lambda: draw_actions(flow, self.replay.next_observations, options.support, seed=mix(seed, 37)),
+            )
+            with torch.random.fork_rng():
+                torch.manual_seed(mix(seed, 7))
+                critic = InSupportCritic(
+                    *self.sizes,
+                    width=options.width,
+                    depth=options.depth,
+                    discount=options.discount,
+                    tau=options.tau,
+                    temperature=options.q_temperature,
+                    learning_rate=options.critic_learning_rate,
+                ).to(self.device)
+            self.learn("critic", critic, self.replay.with_support(support), options.critic_steps)
+            self._critic = critic
+        return self._critic
+
+    def learn(self, stage: str, learner: Learner, replay: Replay, steps: int) -> None:
+        size, seed = self.options.q_batch_size, mix(self.job.seed, 11)
+        run = lambda: learn(learner, replay, steps=steps, batch_size=size, seed=seed, options=self.stage(stage))  # noqa: E731
+        self.curves[stage] = self.timed(stage, run)
+
+    def states(self) -> States:
+        """Where policies are improved."""
+        rows = sample_rows(len(self.replay), self.options.support_states, self.job.seed).to(self.device)
+        return States(self.replay.observations[rows], self.replay.actions[rows])
+
+    def held_states(self) -> States:
+        """States of the held-out episodes (of all, where none is held out)."""
+        rows = self.held if len(self.held) else self.kept
+        rows = rows[sample_rows(len(rows), _HELD_STATES, 0)]
+        return States(self.everything.observations[rows].to(self.device), self.everything.actions[rows].to(self.device))
+
+    def policy(self, actor: Actor, method: str, critic: nn.Module | None = None) -> Policy:
+        return Policy(
+            scaling=self.scaling,
+            actor=actor,
+            critic=critic,
+            method=method,
+            env_spec=self.transitions.env_spec,
+            dataset=self.transitions.name,
+            reference=self.transitions.reference,
+        )
+
+    def check(self, q: nn.Module, stage: str) -> CriticCheck | None:
+        """Q against discounted returns of held-out episodes, on the learners' scale of rewards."""
+        if not len(self.held):
+            self.notes["q_return_correlation"] = "fewer than four episodes: none is held out"
+            return None
+        shift, scale = self.rewards
+        scaled = replace(self.transitions, rewards=(self.transitions.rewards + shift) * scale)
+        returns, trusted = discounted_returns(scaled, self.options.discount)
+        rows = self.held[trusted[self.held]]
+        if len(rows) < 2:
+            self.notes["q_return_correlation"] = "held-out episodes are cut too soon for their returns to be known"
+            return None
+        rows = rows[sample_rows(len(rows), _HELD_STATES, 0)]
+        observations = self.everything.observations[rows].to(self.device)
+        actions = self.everything.actions[rows].to(self.device)
+        values = evaluate_support(q, observations, actions[:, None])[:, 0].cpu()
+        found = check_critic(values, returns[rows], [row["q"] for row in self.curves.get(stage, []) if "q" in row])
+        if found.words:
+            self.notes["critic"] = found.words
+        return found
+
+    def finish(
+        self, method: str, actor: Actor, *, flow: Flow | None = None, path: str | None = None,
+        critic: nn.Module | None = None, stage: str = "critic", steps: list[Step] | None = None,
+    ) -> Trained:  # fmt: skip
+        """The record, with what is measured on held-out states where there is a behaviour and a critic."""
+        behaviour = self._behaviours.get(path or "cond_ot")
+        support, slope, r2 = None, None, None
+        if behaviour is not None and critic is not None:
+            support = held_support(behaviour, critic, self.held_states(), self.options.support, self.job.seed)
+            if flow is not None and self.sizes[1] <= 16:
+                slope, r2 = achieved_beta(flow, behaviour, critic, support.observations[:_MEASURED_AT])
+        return Trained(
+            policy=self.policy(actor, method, critic),
+            behaviour=None if behaviour is None else self.policy(FlowActor(behaviour), "bc"),
+            critic=critic,
+            steps=steps or [],
+            check=None if critic is None else self.check(critic, stage),
+            support=support,
+            achieved_beta=slope,
+            tilt_r2=r2,
+            history=self.history,
+            curves=self.curves,
+            seconds=self.seconds,
+            notes=self.notes,
+        )
+
+
+def _bc(work: _Work) -> Trained:
+    return work.finish("bc", FlowActor(work.behaviour()))
+
+
+def _in_rounds(work: _Work) -> tuple[Flow, list[Step]]:
+    options, job = work.options, work.job
+    return work.timed(
+        "policy",
+        lambda: in_rounds(
+            work.behaviour(),
+            work.critic().slow,
+            work.states(),
+            beta=job.beta,
+            target_ess=share_of_support(job.target_ess, options.support),
+            support=options.support,
+            rounds=options.rounds,
+            defensive=options.defensive,
+            normalize=options.normalize,
+            steps=options.policy_steps,
+            batch_size=job.batch_size,
+            seed=job.seed,
+            options=work.stage("qipo"),
+        ),
+    )
+
+
+def _qipo(work: _Work) -> Trained:
+    work.critic()
+    flow, steps = _in_rounds(work)
+    return work.finish("qipo", FlowActor(flow), flow=flow, critic=work.critic().slow, steps=steps)
+
+
+def _published(method: str, path: str | None) -> Callable[[_Work], Trained]:
+    def run(work: _Work) -> Trained:
+        critic, options, job = work.critic().slow, work.options, work.job
+        behaviour = work.behaviour(path)
+        flow, steps = work.timed(
+            "policy",
+            lambda: by_renewal(
+                behaviour,
+                critic,
+                work.states(),
+                beta=job.beta,
+                support=options.support,
+                renew_every=options.renew_every,
+                steps=options.policy_steps,
+                batch_size=job.batch_size,
+                seed=job.seed,
+                options=work.stage(method),
+            ),
+        )
+        return work.finish(method, FlowActor(flow), flow=flow, path=path, critic=critic, steps=steps)
+
+    return run
+
+
+def _guided_actor(work: _Work) -> Trained:
+    """FQL's one-step actor, kept near the weighted flow in place of the behaviour."""
+    work.critic()
+    flow, steps = _in_rounds(work)
+    learner = _fql(work, flow)
+    work.learn("guided_actor", learner, work.replay, work.options.critic_steps)
+    return work.finish("guided_actor", learner.actor, critic=learner.critic, stage="guided_actor", steps=steps)
+
+
+def _fql(work: _Work, flow: Flow) -> FQL:
+    options = work.options
+    with torch.random.fork_rng():
+        torch.manual_seed(mix(work.job.seed, 13))
+        return FQL(
+            *work.sizes,
+            flow,
+            width=options.width,
+            depth=options.depth,
+            alpha=options.alpha,
+            normalize_q=True,
+            discount=options.discount,
+            tau=options.tau,
+            learning_rate=options.critic_learning_rate,
+        ).to(work.device)
+
+
+def _fql_alone(work: _Work) -> Trained:
+    learner = _fql(work, work.behaviour())
+    work.learn("fql", learner, work.replay, work.options.critic_steps)
+    return work.finish("fql", learner.actor, critic=learner.critic, stage="fql")
+
+
+def _td3bc(work: _Work) -> Trained:
+    options = work.options
+    with torch.random.fork_rng():
+        torch.manual_seed(mix(work.job.seed, 13))
+        learner = TD3BC(
+            *work.sizes, width=options.width, depth=options.depth, discount=options.discount, tau=options.tau
+        ).to(work.device)
+    work.learn("td3bc", learner, work.replay, options.critic_steps)
+    return work.finish("td3bc", learner.actor, critic=learner.critic, stage="td3bc")
+
+
+def _iql(work: _Work) -> Trained:
+    options = work.options
+    with torch.random.fork_rng():
+        torch.manual_seed(mix(work.job.seed, 13))
+        learner = IQL(
+            *work.sizes,
+            width=options.width,
+            depth=options.depth,
+            discount=options.discount,
+            tau=options.tau,
+            actor_steps=options.critic_steps,
+        ).to(work.device)
+    work.learn("iql", learner, work.replay, options.critic_steps)
+    return work.finish("iql", learner.actor, critic=learner.critic, stage="iql")
+
+
+def _qgpo(work: _Work) -> Trained:
+    options, job = work.options, work.job
+    critic, behaviour, states = work.critic().slow, work.behaviour(), work.states()
+    drawn = draw_actions(behaviour, states.observations, options.support, seed=mix(job.seed, 41))
+    values = evaluate_support(critic, states.observations, drawn)
+    with torch.random.fork_rng():
+        torch.manual_seed(mix(job.seed, 13))
+        learner = QGPO(
+            behaviour,
+            Support(states.observations, drawn, values),
+            beta=job.beta,
+            width=options.policy_width,
+            depth=options.policy_depth + 1,
+        )
+    work.learn("qgpo", learner, work.replay, options.policy_steps)
+    return work.finish("qgpo", learner.actor, critic=critic)
+
+
+METHODS: dict[str, Callable[[_Work], Trained]] = {
+    "qipo": _qipo,
+    "qipo_ot": _published("qipo_ot", None),
+    "qipo_diff": _published("qipo_diff", "vp"),
+    "guided_actor": _guided_actor,
+    "bc": _bc,
+    "td3bc": _td3bc,
+    "iql": _iql,
+    "fql": _fql_alone,
+    "qgpo": _qgpo,
+}
+"""Every ``method=`` of the domain."""
+
+
+def share_of_support(target_ess: float | None, support: int) -> float:
+    """The mean effective share each round keeps: as asked for, or .5. Raises ValueError below 1/M."""
+    share = 0.5 if target_ess is None else target_ess
+    if not 1 / support < share < 1 or not math.isfinite(share):
+        raise ValueError(
+            f"target_ess={share:g} of a support of {support} actions: expected between {1 / support:.3g} and 1"
+        )
+    return share
