@@ -1,0 +1,396 @@
+"""Each peer's update against its paper's equations written out on single networks; a fault in either must show."""
+
+import math
+
+import pytest
+import torch
+from egflow_offline_rl.baselines import FQL, IQL, QGPO, TD3BC, reward_scale
+from egflow_offline_rl.support import Support
+from rl_naive import (
+    ACT,
+    BATCH,
+    DEPTH,
+    OBS,
+    WIDTH,
+    Descent,
+    Net,
+    bandit,
+    bandit_behaviour,
+    bandit_reward,
+    random_behaviour,
+    random_rows,
+    scale_last,
+)
+from torch.nn import functional as F
+
+STEPS = 5
+SIZES = {"width": WIDTH, "depth": DEPTH}
+DOUBLE = torch.float64
+
+
+def draws(replay, step):
+    """A batch and its generator, as `learn` makes them."""
+    generator = torch.Generator().manual_seed(100 + step)
+    return replay.rows(torch.randint(len(replay), (BATCH,), generator=generator)), generator
+
+
+def gelu(x):
+    return F.gelu(x, approximate="tanh")
+
+
+# ---- TD3+BC ----------------------------------------------------------------------------------------------------------
+
+
+def naive_td3bc(learner, replay, fault):
+    nets = [Net(learner.critic.body, k) for k in (0, 1)]
+    slow = [Net(learner.target_critic.body, k, trained=False) for k in (0, 1)]
+    actor, slow_actor = Net(learner.actor.body), Net(learner.target_actor.body, trained=False)
+    critics, policy = Descent(*nets), Descent(actor)
+    losses = []
+    for step in range(STEPS):
+        b, g = draws(replay, step)
+        with torch.no_grad():
+            noise = 0.2 * torch.randn(BATCH, ACT, generator=g).double()
+            noise = noise if fault == "noise not clipped" else noise.clamp(-0.5, 0.5)
+            action = slow_actor(b.next_observations).tanh() + noise
+            action = action if fault == "action not clipped" else action.clamp(-1, 1)
+            q = torch.stack([net(b.next_observations, action)[:, 0] for net in slow])
+            q = q.mean(0) if fault == "mean of the twins" else q.min(0).values
+            mask = 1.0 if fault == "no mask" else 1 - b.terminations
+            y = b.rewards + 0.99 * mask * q
+        losses.append(sum(F.mse_loss(net(b.observations, b.actions)[:, 0], y) for net in nets))
+        critics.step(losses[-1])
+        if step % 2 == 1 or fault == "no delay":
+            pi = actor(b.observations).tanh()
+            value = nets[0](b.observations, pi)[:, 0]
+            weight = 2.5 if fault == "no normaliser" else 2.5 / value.abs().mean().detach()
+            weight = 2.5 / value.abs().mean() if fault == "gradient of lambda" else weight
+            policy.step(-weight * value.mean() + F.mse_loss(pi, b.actions))
+            for net, target in zip((*nets, actor), (*slow, slow_actor), strict=True):
+                target.follow(net, 0.05 if fault == "tau" else 0.005)
+    pairs = [(net, learner.critic.body, k) for k, net in enumerate(nets)]
+    pairs += [(net, learner.target_critic.body, k) for k, net in enumerate(slow)]
+    return [*pairs, (actor, learner.actor.body, 0), (slow_actor, learner.target_actor.body, 0)], losses
+
+
+def make_td3bc():
+    learner = TD3BC(OBS, ACT, **SIZES).double()
+    for network in (learner.critic, learner.target_critic, learner.actor, learner.target_actor):
+        scale_last(network.body, 8.0)
+    return learner
+
+
+# ---- IQL -------------------------------------------------------------------------------------------------------------
+
+
+def naive_iql(learner, replay, fault):
+    nets = [Net(learner.critic.body, k) for k in (0, 1)]
+    slow = [Net(learner.target_critic.body, k, trained=False) for k in (0, 1)]
+    value, actor, log_std = Net(learner.value.body), Net(learner.actor.body), learner.actor.log_std.detach().clone()
+    log_std.requires_grad_()
+    critics, values, policy = Descent(*nets), Descent(value), Descent(actor)
+    policy.leaves.append(log_std)
+    policy.adam = torch.optim.Adam(policy.leaves, lr=3e-4)
+    losses = []
+    for step in range(STEPS):
+        b, _ = draws(replay, step)
+        with torch.no_grad():
+            q = torch.stack([net(b.observations, b.actions)[:, 0] for net in slow])
+            q = q.mean(0) if fault == "mean of the twins" else q.min(0).values
+        u = q - value(b.observations)[:, 0]
+        tau = 0.3 if fault == "expectile on the wrong side" else 0.7
+        values.step((torch.where(u > 0, tau, 1 - tau) * u**2).mean())
+        with torch.no_grad():
+            advantage = q - value(b.observations)[:, 0]
+            weight = torch.exp(3.0 * advantage)
+            assert bool((weight > 100).any()) and bool((weight < 100).any())
+            weight = weight if fault == "weights not clipped" else weight.clamp(max=100.0)
+            mask = 1.0 if fault == "no mask" else 1 - b.terminations
+            y = b.rewards + 0.99 * mask * value(b.next_observations)[:, 0]
+        normal = torch.distributions.Normal(actor(b.observations).tanh(), log_std.exp())
+        cosine = 0.5 * 3e-4 * (1 + math.cos(math.pi * step / 8))
+        policy.step(
+            -(weight * normal.log_prob(b.actions).sum(1)).mean(), rate=3e-4 if fault == "constant rate" else cosine
+        )
+        losses.append(sum(F.mse_loss(net(b.observations, b.actions)[:, 0], y) for net in nets))
+        critics.step(losses[-1])
+        for net, target in zip(nets, slow, strict=True):
+            target.follow(net, 0.05 if fault == "tau" else 0.005)
+    pairs = [(net, learner.critic.body, k) for k, net in enumerate(nets)]
+    pairs += [(net, learner.target_critic.body, k) for k, net in enumerate(slow)]
+    return [*pairs, (actor, learner.actor.body, 0), (value, learner.value.body, 0)], losses
+
+
+def make_iql():
+    learner = IQL(OBS, ACT, **SIZES, actor_steps=8).double()
+    for network in (learner.critic, learner.target_critic):
+        scale_last(network.body, 12.0)
+    rows = random_rows()
+    with torch.no_grad():  # advantages on both sides of the clip
+        advantage = learner.critic(rows.observations, rows.actions).amin(0) - learner.value(rows.observations)
+        learner.value.body.biases[-1].add_(advantage.quantile(0.7) - math.log(100) / 3)
+    return learner
+
+
+# ---- FQL -------------------------------------------------------------------------------------------------------------
+
+
+def naive_fql(learner, replay, fault):
+    nets = [Net(learner.critic.body, k, gelu) for k in (0, 1)]
+    slow = [Net(learner.target_critic.body, k, gelu, trained=False) for k in (0, 1)]
+    actor, flow = Net(learner.actor.body, activation=gelu), learner.behaviour
+    critics, policy = Descent(*nets), Descent(actor)
+    losses = []
+    for step in range(STEPS):
+        b, g = draws(replay, step)
+        z, z_next = torch.randn(2, BATCH, ACT, generator=g).double()
+        with torch.no_grad():
+            action = actor(b.next_observations, z_next)
+            action = action if fault == "next action not clipped" else action.clamp(-1, 1)
+            q = torch.stack([net(b.next_observations, action)[:, 0] for net in slow])
+            q = q.min(0).values if fault == "min of the twins" else q.mean(0)
+            mask = 1.0 if fault == "no mask" else 1 - b.terminations
+            y = b.rewards + 0.99 * mask * q
+            x = torch.randn_like(z) if fault == "another noise" else z
+            for i in range(10):
+                t = torch.full((BATCH,), i / 10, dtype=DOUBLE)
+                x = x + flow.network(x, t, b.observations) / 10
+            wanted = flow.shift + flow.scale * x
+            wanted = wanted if fault == "behaviour not clipped" else wanted.clamp(-1, 1)
+        loss = sum(F.mse_loss(net(b.observations, b.actions)[:, 0], y) for net in nets) / 2
+        losses.append(loss)
+        made = actor(b.observations, z)
+        clipped = made if fault == "action not clipped" else made.clamp(-1, 1)
+        q = torch.stack([net(b.observations, clipped)[:, 0] for net in nets])
+        q = q.min(0).values if fault == "min in the actor" else q.mean(0)
+        scale = q.abs().mean().detach() if learner.normalize_q and fault != "no normaliser" else 1.0
+        actor_loss = 10.0 * ((made - wanted) ** 2).mean() - q.mean() / scale
+        if fault == "critic first":
+            critics.step(loss)
+            q = torch.stack([net(b.observations, made.clamp(-1, 1))[:, 0] for net in nets]).mean(0)
+            policy.step(10.0 * ((made - wanted) ** 2).mean() - q.mean() / scale)
+        else:
+            policy.step(actor_loss)
+            critics.step(sum(F.mse_loss(net(b.observations, b.actions)[:, 0], y) for net in nets) / 2)
+        for net, target in zip(nets, slow, strict=True):
+            target.follow(net, 0.05 if fault == "tau" else 0.005)
+    pairs = [(net, learner.critic.body, k) for k, net in enumerate(nets)]
+    pairs += [(net, learner.target_critic.body, k) for k, net in enumerate(slow)]
+    return [*pairs, (actor, learner.actor.body, 0)], losses
+
+
+def make_fql(**options):
+    learner = FQL(OBS, ACT, random_behaviour(), **SIZES, **options).double()
+    scale_last(learner.actor.body, 10.0)
+    return learner
+
+
+# ---- the three that learn a critic -----------------------------------------------------------------------------------
+
+BELLMAN = ["no mask", "tau"]
+CASES = {
+    "td3bc": (
+        make_td3bc,
+        naive_td3bc,
+        [
+            *BELLMAN,
+            "mean of the twins",
+            "noise not clipped",
+            "action not clipped",
+            "no delay",
+            "no normaliser",
+            "gradient of lambda",
+        ],
+    ),
+    "iql": (
+        make_iql,
+        naive_iql,
+        [*BELLMAN, "mean of the twins", "expectile on the wrong side", "weights not clipped", "constant rate"],
+    ),
+    "fql": (
+        make_fql,
+        naive_fql,
+        [
+            *BELLMAN,
+            "min of the twins",
+            "min in the actor",
+            "next action not clipped",
+            "action not clipped",
+            "behaviour not clipped",
+            "another noise",
+            "critic first",
+        ],
+    ),
+    "fql normalised": (lambda: make_fql(normalize_q=True), naive_fql, ["no normaliser"]),
+}
+
+
+@pytest.mark.parametrize(
+    "name, fault", [(name, fault) for name, (_, _, faults) in CASES.items() for fault in [None, *faults]]
+)
+def test_the_updates_are_the_papers(name, fault) -> None:
+    make, naive, _ = CASES[name]
+    torch.manual_seed(1)
+    learner, replay = make(), random_rows()
+    pairs, losses = naive(learner, replay, fault)
+    figures = [learner.update(*draws(replay, step), step) for step in range(STEPS)]
+    same = all(net.near(body, member) for net, body, member in pairs)
+    assert same == (fault is None)
+    if fault is None:
+        told = torch.stack([row["critic_loss"] for row in figures])
+        torch.testing.assert_close(told, torch.stack(losses).detach())
+        assert all(figure.shape == () and not figure.requires_grad for row in figures for figure in row.values())
+
+
+def test_fql_by_option_takes_the_smaller_target() -> None:
+    torch.manual_seed(1)
+    learner, (batch, _) = make_fql(pessimistic=True), draws(random_rows(), 0)
+    noise = torch.randn(BATCH, ACT, dtype=DOUBLE)
+    smaller = learner.critic_target(batch, noise)
+    learner.pessimistic = False
+    ends = batch.terminations == 1
+    assert bool((smaller <= learner.critic_target(batch, noise)).all())
+    torch.testing.assert_close(smaller[ends], batch.rewards[ends])
+
+
+# ---- QGPO ------------------------------------------------------------------------------------------------------------
+
+
+def random_support(states: int = 60, k: int = 6) -> Support:
+    g = torch.Generator().manual_seed(3)
+    s, q = torch.randn(states, OBS, generator=g), torch.randn(states, k, generator=g)
+    return Support(s.double(), torch.rand(states, k, ACT, generator=g).double() * 2 - 1, q.double())
+
+
+def make_qgpo(**options) -> QGPO:
+    learner = QGPO(random_behaviour(), random_support(), **SIZES, **options).double()
+    torch.nn.init.normal_(learner.actor.potential.body.outlet.weight, std=0.5)
+    return learner
+
+
+def energy(learner, x_t, t, s):
+    """f on the straight path: the body's outputs summed, at x_t·t/(t² + (1 − t)²)."""
+    y = x_t * (t / (t**2 + (1 - t) ** 2))[:, None]
+    return learner.actor.potential.body(y, t, s).sum(1)
+
+
+@pytest.mark.parametrize("fault", [None, "no beta", "a time for each action", "softmax over states", "not scaled"])
+def test_qgpo_contrasts_the_actions_of_one_state_at_one_time(fault) -> None:
+    torch.manual_seed(1)
+    learner = make_qgpo(beta=2.0)
+    support, flow, n = learner.support, learner.actor.behaviour, 7
+    rows, t, x_0 = torch.arange(n), torch.rand(n), torch.randn(n, 6, ACT)
+    loss = torch.zeros((), dtype=DOUBLE)
+    labels = torch.softmax(
+        (1.0 if fault == "no beta" else 2.0) * support.q[:n], 0 if fault == "softmax over states" else 1
+    )
+    for i in range(n):
+        times = t[i].double().repeat(6)
+        times = times * torch.linspace(0.5, 1, 6) if fault == "a time for each action" else times
+        a = support.actions[i] if fault == "not scaled" else (support.actions[i] - flow.shift) / flow.scale
+        x_t = (1 - times)[:, None] * x_0[i].double() + times[:, None] * a
+        f = energy(learner, x_t, times, support.observations[i].expand(6, -1))
+        loss -= (labels[i] * torch.log_softmax(f, 0)).sum() / n
+    assert torch.allclose(learner.loss(rows, t, x_0), loss, atol=1e-10) == (fault is None)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_qgpo_adds_the_energys_gradient_to_the_behaviours_velocity(scale) -> None:
+    torch.manual_seed(1)
+    learner = make_qgpo(scale=scale)
+    flow, x, s = learner.actor.behaviour, torch.randn(5, ACT, dtype=DOUBLE), torch.randn(5, OBS, dtype=DOUBLE)
+    for t in (0.2, 0.7):
+        z = ((x - flow.shift) / flow.scale).requires_grad_()
+        times = torch.full((5,), t, dtype=DOUBLE)
+        (gradient,) = torch.autograd.grad(energy(learner, z, times, s).sum(), z)
+        expected = flow.velocity(x, t, s) + flow.scale * scale * (1 - t) / t * gradient
+        torch.testing.assert_close(learner.actor.flow().velocity(x, t, s), expected)
+
+
+def test_qgpo_acts_in_inference_mode_and_by_its_seed() -> None:
+    torch.manual_seed(1)
+    actor, s = make_qgpo().actor, torch.randn(5, OBS, dtype=DOUBLE)
+    with torch.inference_mode():
+        inside = actor(s.clone(), seed=2)
+    assert torch.equal(inside, actor(s, seed=2)) and not torch.equal(inside, actor(s, seed=3))
+
+
+# ---- all -------------------------------------------------------------------------------------------------------------
+
+ALL = {"td3bc": make_td3bc, "iql": make_iql, "fql": make_fql, "qgpo": make_qgpo}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_resumed_learner_ends_as_an_uninterrupted_one(name) -> None:
+    replay = random_rows()
+
+    def made(seed):
+        torch.manual_seed(1)
+        learner = ALL[name]()  # of one behaviour, which is not the learner's to keep
+        torch.manual_seed(seed)
+        for parameter in learner.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        return learner
+
+    whole, first, second = made(1), made(1), made(2)
+    for step in range(6):
+        whole.update(*draws(replay, step), step)
+    for step in range(3):
+        first.update(*draws(replay, step), step)
+    second.load_state_dict(first.state_dict())
+    for key, optimiser in second.optimisers.items():
+        optimiser.load_state_dict(first.optimisers[key].state_dict())
+    torch.manual_seed(99)  # its noise is not the global generator's
+    for step in range(3, 6):
+        second.update(*draws(replay, step), step)
+    ended, expected = second.state_dict(), whole.state_dict()
+    assert all(torch.equal(ended[key], expected[key]) for key in expected)
+    assert not torch.equal(next(iter(first.parameters())), next(iter(second.parameters())))
+
+
+@pytest.mark.parametrize("name, steps", [("td3bc", 600), ("iql", 600), ("fql", 600), ("qgpo", 400)])
+def test_the_better_half_of_a_bandit_is_found(name, steps) -> None:
+    torch.manual_seed(0)
+    replay, behaviour = bandit(), bandit_behaviour()
+    assert abs(float(replay.rewards.mean()) + 0.51) < 0.02
+    states = replay.observations[:500]
+    small = {"width": 32, "depth": 2, "learning_rate": 3e-3}
+    if name == "qgpo":
+        actions = behaviour.sample(8_000, replay.observations[:500].repeat_interleave(16, 0), solver="euler:20")
+        q = bandit_reward(states.repeat_interleave(16, 0), actions).reshape(500, 16)
+        learner = QGPO(behaviour, Support(states, actions.reshape(500, 16, 1), q), beta=10.0, **small)
+    else:
+        makers = {
+            "td3bc": lambda: TD3BC(1, 1, **small),
+            "iql": lambda: IQL(1, 1, actor_steps=steps, **small),
+            "fql": lambda: FQL(1, 1, behaviour, alpha=0.1, **small),
+        }
+        learner = makers[name]()
+    for step in range(steps):
+        learner.update(*draws(replay, step), step)
+    with torch.no_grad():
+        actions = learner.actor(states, 0)
+    assert float(bandit_reward(states, actions).mean()) > -0.2  # cloning has −.51, the mean of the data −.25
+
+
+def test_published_defaults() -> None:
+    td3bc, iql = TD3BC(OBS, ACT), IQL(OBS, ACT)
+    assert (td3bc.alpha, td3bc.discount, td3bc.tau) == (2.5, 0.99, 0.005)
+    assert (td3bc.noise, td3bc.noise_clip, td3bc.policy_delay) == (0.2, 0.5, 2)
+    assert (iql.expectile, iql.temperature, iql.discount, iql.tau) == (0.7, 3.0, 0.99, 0.005)
+    flow = random_behaviour(torch.float32)
+    fql, qgpo = FQL(OBS, ACT, flow), QGPO(flow, random_support())
+    assert (fql.alpha, fql.normalize_q, fql.pessimistic, fql.solver) == (10.0, False, False, "euler:10")
+    assert (qgpo.beta, qgpo.actor.scale, qgpo.actor.config["depth"]) == (3.0, 1.0, 4)
+    rates = [o.param_groups[0]["lr"] for learner in (td3bc, iql, fql, qgpo) for o in learner.optimisers.values()]
+    assert set(rates) == {3e-4}
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(ValueError, match=r"behaviour must be a flow of \(3,\) given \(4,\)"):
+        FQL(OBS, 3, random_behaviour())
+    one = random_support(k=1)
+    with pytest.raises(ValueError, match="2 or more actions"):
+        QGPO(random_behaviour(), one)
+    with pytest.raises(ValueError, match="must differ"):
+        reward_scale(torch.ones(3))
