@@ -24,7 +24,7 @@ from egflow_offline_rl.ppo import PPO, PPOOptions
 
 # Steps after which the training ends, by environment: where its curve is near its top.
 BUDGETS = {
-    "Hopper-v5": 800_000,
+    "Hopper-v5": 600_000,
     "HalfCheetah-v5": 1_500_000,
     "Walker2d-v5": 1_200_000,
     "InvertedDoublePendulum-v5": 300_000,

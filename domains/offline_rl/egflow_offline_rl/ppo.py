@@ -34,7 +34,7 @@ class PPOOptions:
         horizon: steps of each environment an iteration.
         epochs: passes over an iteration's data.
         minibatch: rows of a gradient step.
-        learning_rate: of Adam; falls in a straight line to a tenth over the budget.
+        learning_rate: of Adam; falls in a straight line to a tenth over the first half of the budget.
         discount: of rewards, a step.
         gae: lambda of the generalised advantage.
         clip: of the probability ratio.
@@ -77,7 +77,7 @@ class PPO:
 
     Args:
         env_id: an environment with a vector of observations and a bounded Box of actions.
-        budget: environment steps over which the learning rate falls.
+        budget: environment steps in all.
         seed: fixes everything, at one number of threads.
         options: see `PPOOptions`.
     """
@@ -204,7 +204,7 @@ class PPO:
         advantage = torch.from_numpy(advantages.astype(np.float32)).flatten()
         inputs, actions = inputs.flatten(0, 1), actions.flatten(0, 1)
         for group in self._adam.param_groups:
-            group["lr"] = options.learning_rate * (1.0 - 0.9 * min(1.0, self.steps / self.budget))
+            group["lr"] = options.learning_rate * (1.0 - 0.9 * min(1.0, 2.0 * self.steps / self.budget))
         random = np.random.default_rng((self.seed, 2, self.iteration))
         for _ in range(options.epochs):
             order = torch.from_numpy(random.permutation(len(targets)))
