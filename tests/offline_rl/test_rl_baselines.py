@@ -1,10 +1,12 @@
 """Each peer's update against its paper's equations written out on single networks; a fault in either must show."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from egflow_offline_rl.baselines import FQL, IQL, QGPO, TD3BC, reward_scale
+from egflow_offline_rl._learn import learn
+from egflow_offline_rl.baselines import FQL, IQL, QGPO, TD3BC, GuidedActor, reward_scale
 from egflow_offline_rl.support import Support
 from rl_naive import (
     ACT,
@@ -22,6 +24,8 @@ from rl_naive import (
     scale_last,
 )
 from torch.nn import functional as F
+
+from egflow.training import TrainingOptions
 
 STEPS = 5
 SIZES = {"width": WIDTH, "depth": DEPTH}
@@ -346,6 +350,28 @@ def test_a_resumed_learner_ends_as_an_uninterrupted_one(name) -> None:
     ended, expected = second.state_dict(), whole.state_dict()
     assert all(torch.equal(ended[key], expected[key]) for key in expected)
     assert not torch.equal(next(iter(first.parameters())), next(iter(second.parameters())))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_loop_trains_them_and_finds_their_checkpoint(name, tmp_path) -> None:
+    options = TrainingOptions(folder=tmp_path, stage=name, log_every=2, progress="quiet")
+    ended = []
+    for resume in (False, True):
+        torch.manual_seed(1)
+        learner = ALL[name]()
+        settings = {"steps": 4, "batch_size": 16, "seed": 0, "options": replace(options, resume=resume)}
+        rows = learn(learner, random_rows(), **settings)
+        ended.append(learner.state_dict())
+        assert [row["step"] for row in rows] == [2, 4]
+    assert all(torch.equal(ended[0][key], ended[1][key]) for key in ended[0])
+
+
+def test_the_guided_actor_is_rebuilt_from_what_it_tells() -> None:
+    torch.manual_seed(1)
+    actor, s = make_qgpo(scale=2.0).actor, torch.randn(5, OBS, dtype=DOUBLE)
+    again = GuidedActor(**actor.flows, **actor.config).double()
+    again.load_state_dict(actor.state_dict())
+    assert torch.equal(again.requires_grad_(False)(s, 1), actor(s, 1))
 
 
 @pytest.mark.parametrize("name, steps", [("td3bc", 600), ("iql", 600), ("fql", 600), ("qgpo", 400)])

@@ -39,6 +39,7 @@ class GuidedActor(nn.Module):
         super().__init__()
         assert behaviour.condition_shape is not None
         self.config = {"width": width, "depth": depth, "scale": scale, "solver": solver}
+        self.flows = {"behaviour": behaviour}
         (observation_size,) = behaviour.condition_shape
         body = MLP(behaviour.event_shape, width, depth - 1, condition_dim=observation_size)
         self.behaviour, self.scale, self.solver = behaviour, scale, solver
