@@ -11,18 +11,22 @@ import importlib
 import importlib.metadata
 import importlib.util
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from egflow.report import TiltReport
+    from egflow.training import TrainingOptions
 
 ENTRY_POINT_GROUP = "egflow.domains"
+CORE_METHODS = ("cefm", "ced")
+"""What the core itself can do with a domain's data; any other method is a domain's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class DomainSpec:
         extra: the extra of the distribution that installs what it needs, as ``pip install 'egflow[extra]'``.
         help: one line for ``--help``.
         requires: modules the extra brings; checked before the implementation is imported.
+        methods: what ``method=`` may say. Names that are none of `CORE_METHODS` are methods of the domain's own; its
+            implementation is then an `OwnMethods`.
     """
 
     name: str
@@ -44,6 +50,7 @@ class DomainSpec:
     extra: str
     help: str
     requires: tuple[str, ...] = ()
+    methods: tuple[str, ...] = CORE_METHODS
 
     def load(self, options: Mapping[str, Any] | None = None) -> Domain:
         """Import the domain and make it with its ``<domain>.*`` options.
@@ -114,6 +121,91 @@ class Domain(Protocol):
 
     def metrics(self, report: TiltReport) -> dict[str, Any]:
         """Flat keys for ``domain_metrics``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the command line asks of a domain's own method.
+
+    Attributes:
+        data: as ``data=`` names it; None is the domain's default.
+        method: one of the domain's own.
+        beta: the inverse temperature.
+        n: samples to report on and to write.
+        seed: fixes everything.
+        device: where to compute.
+        steps, batch_size: ``trainer.steps`` and ``trainer.batch_size``.
+        target_ess: the fraction asked for, or None.
+        options: the rest of ``trainer.*``, with ``folder`` (the run's), ``resume`` and ``progress``. A training of the
+            method is a stage of its own there: ``replace(job.options, stage="critic")``.
+    """
+
+    data: str | None
+    method: str
+    beta: float
+    n: int
+    seed: int
+    device: torch.device
+    steps: int
+    batch_size: int
+    target_ess: float | None
+    options: TrainingOptions
+
+
+class Saved(Protocol):
+    """Anything that can write itself into a folder, whole or not at all."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``folder``, which may be there from before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a domain's own method leaves, for the command line to write.
+
+    Attributes:
+        report: with the domain's metrics in it; written last.
+        samples: what the domain's `save_samples` takes.
+        figures: draws the domain's own pictures into a folder and returns the files (the core adds energies and loss).
+        model: written to ``model/``; None where an evaluation has nothing to save.
+        history: rows of metrics.csv, for the loss figure.
+        words: a line or two for the terminal, below the report's table.
+    """
+
+    report: TiltReport
+    samples: Any
+    figures: Callable[[Path], list[Path]]
+    model: Saved | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+    words: str = ""
+
+
+class OwnMethods(Protocol):
+    """What a domain gives for methods of its own. A domain without `CORE_METHODS` needs nothing of `Domain`."""
+
+    free_options: frozenset[str]
+    """Options ``<domain>.*`` that may be given again when a run is evaluated or sampled."""
+
+    def check(self, job: Job) -> None:
+        """Raise ValueError or FileNotFoundError, in one line, for a job that cannot be done. Nothing is started yet."""
+        ...
+
+    def run(self, job: Job) -> Outcome:
+        """Train, resumably: checkpoints are in ``checkpoints/<stage>`` of the run's folder, as `egflow.training`'s."""
+        ...
+
+    def evaluate(self, job: Job) -> Outcome:
+        """The account of the finished run in ``job.options.folder`` again, under another seed."""
+        ...
+
+    def sample(self, job: Job) -> Any:
+        """``job.n`` more samples of the finished run in ``job.options.folder``, for `save_samples`."""
+        ...
+
+    def save_samples(self, samples: Any, folder: Path) -> Path:
+        """Write samples as ``folder/samples.*`` and return the file."""
         ...
 
 

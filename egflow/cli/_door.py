@@ -10,9 +10,10 @@ from typing import NoReturn, TextIO
 from omegaconf import OmegaConf
 
 from egflow.cli._beta import check_together
-from egflow.cli._compose import Arguments, compose
+from egflow.cli._compose import Arguments, Settings, compose
 from egflow.cli._help import help_text
 from egflow.cli._outcome import guarded, say
+from egflow.cli._own import check_own, is_own, split_options
 from egflow.cli._resume import is_resumed, merged, with_stored
 from egflow.cli._settings import check
 from egflow.cli._signals import install_signals
@@ -41,19 +42,22 @@ def _run(command: str, argv: list[str]) -> int:
 
         print(f"egflow {version('egflow')}")
         return 0
-    arguments = Arguments.read(argv)
+    arguments, options = Arguments.read(argv), Settings()
     if arguments.multirun:
         from egflow.cli._sweep import run_sweep
 
         return run_sweep(command, arguments)
     if command == "train":
         arguments = with_stored(arguments)
-    settings = compose(command, arguments)
+    elif command in ("sample", "evaluate"):
+        arguments, options = split_options(arguments)
+    settings = compose(command, arguments) | options
     check(command, settings)
     if command == "train" and is_resumed(arguments):
         settings = merged(settings, arguments)  # which were checked together when the run began
-    elif command == "train":
+    elif command == "train" and not is_own(settings):
         check_together(settings)
+    check_own(command, settings, arguments.typed)
     if arguments.show:
         print(OmegaConf.to_yaml(OmegaConf.create(settings)), end="")
         return 0

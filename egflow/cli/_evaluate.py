@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from egflow._account import ReportOptions, account
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
+from egflow.cli._folder import load_settings
 from egflow.cli._loaded import check_out, load_run, out_folder
+from egflow.cli._own import evaluate_own, is_own
 from egflow.cli._problem import prepare
 from egflow.cli._quote import show as typed_as
 from egflow.cli._write import show, with_domain, write_report
@@ -16,6 +19,8 @@ from egflow.cli._write import show, with_domain, write_report
 def evaluate(settings: Settings, arguments: Arguments) -> int:
     """Sample the run's flow, hold the samples against the weighted data, and write the account."""
     check_out(settings["out"])
+    if is_own(load_settings(settings["run"])):
+        return evaluate_own(settings)
     run = load_run(settings)
     flow, beta = run.flow, settings["beta"]
     if flow.beta_range is None and isinstance(beta, list):
@@ -61,7 +66,7 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
     report = with_domain(report, run.domain, tilting.data.info)
     report = replace(report, seconds={**report.seconds, "train": stored.seconds.get("train") if stored else None})
     folder = out_folder(settings["out"], run.path, "evaluations")
-    write_report(report, run.domain, folder, None)
+    write_report(report, partial(run.domain.figures, report), folder, None)
     show(report)
     print(f"\nWritten to {folder}: report.json, figures/")
     return 0

@@ -39,10 +39,7 @@ def load_run(command: Settings) -> Loaded:
     """
     path = Path(command["run"])
     settings = load_settings(path)
-    if not (path / "model" / "model.json").is_file():
-        raise FileNotFoundError(
-            f"run={path} has no model yet: finish it with  python -m egflow.train run_dir={path} resume=true"
-        )
+    check_model(path)
     if command["solver"]["name"] != "tuned":
         make_solver(command["solver"]["name"])
     device = pick_device(command["device"])
@@ -59,6 +56,14 @@ def load_run(command: Settings) -> Loaded:
     if command.get("score") is not None:
         settings["energy"] = None
     return Loaded(path, settings, domain, flow)
+
+
+def check_model(path: Path) -> None:
+    """Raises FileNotFoundError where a run has no model yet."""
+    if not (path / "model" / "model.json").is_file():
+        raise FileNotFoundError(
+            f"run={path} has no model yet: finish it with  python -m egflow.train run_dir={path} resume=true"
+        )
 
 
 def check_out(out: str | None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
+from egflow.cli._folder import load_settings
 from egflow.cli._loaded import check_out, load_run, out_folder
+from egflow.cli._own import is_own, sample_own
 from egflow.cli._write import write_samples
 from egflow.flow._checks import say_range
 
@@ -12,6 +14,8 @@ from egflow.flow._checks import say_range
 def sample(settings: Settings, arguments: Arguments) -> int:
     """Draw and write. The energy is made only where a correction needs it."""
     check_out(settings["out"])
+    if is_own(load_settings(settings["run"])):
+        return sample_own(settings)
     run = load_run(settings)
     beta = settings["beta"]
     if beta is None and run.flow.beta_range is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from egflow.cli._beta import beta_problem, point_problem
 from egflow.cli._compose import Settings, flatten
 from egflow.cli._quote import show
+from egflow.domain import find_domain
 
 Check = Callable[[Any], str | None]
 """What was expected instead, or None where the value is right."""
@@ -37,7 +38,9 @@ def _one_of(*names: str) -> Check:
         if value in names:
             return None
         near = get_close_matches(str(value), names, n=1)
-        return " or ".join([", ".join(names[:-1]), names[-1]]) + (f" (did you mean {near[0]}?)" if near else "")
+        return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]])) + (
+            f" (did you mean {near[0]}?)" if near else ""
+        )
 
     return check
 
@@ -81,7 +84,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "target_ess": _optional(_number(0.0, 1.0, "a fraction between 0 and 1")),
         "max_calls": _optional(_whole(1)),
         "log_p": _optional(_text),
-        "method": _one_of("cefm", "ced"),
+        "method": _text,
         "weights": _one_of("resample", "global", "softmax"),
         "per_condition": _flag,
         "base": _optional(_text),
@@ -141,7 +144,10 @@ def check(command: str, settings: Settings) -> None:
         ValueError: naming the key, what was got and what was expected.
     """
     flat = flatten(settings)
-    for key, rule in CHECKS[command].items():
+    rules = CHECKS[command]
+    if command == "train":
+        rules = rules | {"method": _one_of(*find_domain(settings["domain"]).methods)}
+    for key, rule in rules.items():
         expected = rule(flat[key])
         if expected is not None:
             raise ValueError(f"{key}={show(flat[key])}: expected {expected}")

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from egflow.cli._beta import check_together
 from egflow.cli._compose import Arguments, plain, sweep
 from egflow.cli._outcome import outcome
+from egflow.cli._own import check_own, is_own
 from egflow.cli._settings import check
 
 
@@ -35,7 +36,9 @@ def job(config: DictConfig) -> None:
 
     def work() -> int:
         check("train", settings)
-        check_together(settings)
+        if not is_own(settings):
+            check_together(settings)
+        check_own("train", settings, [typed.partition("=")[0] for typed in HydraConfig.get().overrides.task])
         return train(settings, Arguments({}))
 
     code = outcome(work)

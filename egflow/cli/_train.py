@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from egflow.cli._energy import choose_energy
 from egflow.cli._folder import RunFolder, claim, save_settings
 from egflow.cli._log_p import LogP, choose_log_p
 from egflow.cli._outcome import RunFailed, one_line, say
+from egflow.cli._own import is_own, prepare_own
 from egflow.cli._problem import Tilting, prepare
 from egflow.cli._settings import domain_options
-from egflow.cli._write import show, with_domain, write_report, write_samples
-from egflow.domain import find_domain
+from egflow.cli._write import show, tell_written, with_domain, write_report, write_samples
+from egflow.domain import Domain, find_domain
 from egflow.flow import Flow
 from egflow.report import TiltReport, beta_words
 from egflow.solver import make_solver
@@ -33,24 +36,21 @@ def train(settings: Settings, arguments: Arguments) -> int:
     make_solver(settings["solver"]["name"])
     device = pick_device(settings["device"])
     domain = find_domain(settings["domain"]).load(domain_options(settings))
+    prepare_run = prepare_own if is_own(settings) else _prepare
     folder = claim(settings["run_dir"], settings["domain"], resume=settings["resume"])
     if folder.resumed and (folder.path / "report.json").is_file():
         show(TiltReport.load(folder.path))
         print(f"\nThe run in {folder.path} is finished.")
         return 0
     try:
-        stored = folder.resumed
-        typed_now = not stored or bool({"energy", "score"} & arguments.typed.keys())
-        log_p = choose_log_p(settings, domain, from_folder=stored and "log_p" not in arguments.typed)
-        tilting = prepare(settings, domain, choose_energy(settings, domain, from_folder=not typed_now), log_p)
-        base = None if settings["base"] is None else load_base(settings["base"], device)
+        run = prepare_run(settings, arguments, domain, device, folder)
         if not folder.resumed:
             save_settings(folder.path, settings)
     except BaseException:
         folder.abandon()
         raise
     try:
-        _run(settings, tilting, log_p, base, device, folder)
+        run()
     except KeyboardInterrupt:
         _keep_or_abandon(folder, "")
         raise
@@ -65,6 +65,18 @@ def train(settings: Settings, arguments: Arguments) -> int:
         _keep_or_abandon(folder, "not finished; ")
         raise
     return 0
+
+
+def _prepare(
+    settings: Settings, arguments: Arguments, domain: Domain, device: torch.device, folder: RunFolder
+) -> Callable[[], None]:
+    """A tilt, ready to be run: its data, energies and base are there and checked."""
+    stored = folder.resumed
+    typed_now = not stored or bool({"energy", "score"} & arguments.typed.keys())
+    log_p = choose_log_p(settings, domain, from_folder=stored and "log_p" not in arguments.typed)
+    tilting = prepare(settings, domain, choose_energy(settings, domain, from_folder=not typed_now), log_p)
+    base = None if settings["base"] is None else load_base(settings["base"], device)
+    return partial(_run, settings, tilting, log_p, base, device, folder)
 
 
 def _keep_or_abandon(folder: RunFolder, word: str) -> bool:
@@ -130,11 +142,10 @@ def _run(
     report = flow.report = with_domain(flow.report, tilting.domain, data.info)
     flow.save(folder.path / "model")
     samples = write_samples(tilting.domain, made, folder.path)
-    written = write_report(report, tilting.domain, folder.path, [*base.history, *flow.history])
+    draw = partial(tilting.domain.figures, report)
+    written = write_report(report, draw, folder.path, [*base.history, *flow.history])
     show(report)
-    names = ", ".join(str(file.relative_to(folder.path)) for file in written)
-    named = f"{samples.relative_to(folder.path)}{at_upper_end(report)}"
-    print(f"\nWritten to {folder.path}: {named}, {names}, model/, config.yaml, metrics.csv")
+    tell_written(folder.path, f"{samples.relative_to(folder.path)}{at_upper_end(report)}", written)
 
 
 def at_upper_end(report: TiltReport) -> str:

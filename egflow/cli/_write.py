@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from torch import Tensor
 
-from egflow.domain import Domain
+from egflow.domain import Domain, OwnMethods
 from egflow.report import TiltReport, save_figures
 
 
@@ -33,7 +32,7 @@ def whole(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_samples(domain: Domain, samples: Tensor, folder: Path) -> Path:
+def write_samples(domain: Domain | OwnMethods, samples: Any, folder: Path) -> Path:
     """``folder/samples.*``, in the domain's own format."""
     return whole(folder, lambda temporary: [domain.save_samples(samples, temporary)])[0]
 
@@ -43,11 +42,16 @@ def with_domain(report: TiltReport, domain: Domain, info: dict[str, Any]) -> Til
     return replace(report, domain_metrics={**info, **domain.metrics(report)})
 
 
-def write_report(report: TiltReport, domain: Domain, folder: Path, history: list[dict[str, Any]] | None) -> list[Path]:
+def write_report(
+    report: TiltReport,
+    own_figures: Callable[[Path], Sequence[Path]],
+    folder: Path,
+    history: Sequence[Mapping[str, Any]] | None,
+) -> list[Path]:
     """``figures/*.png`` and then ``report.json``, which comes last: where it is, the run is finished."""
     figures = whole(
         folder / "figures",
-        lambda temporary: [*save_figures(report, temporary, history), *domain.figures(report, temporary)],
+        lambda temporary: [*save_figures(report, temporary, history), *own_figures(temporary)],
     )
     return [*figures, report.save(folder)]
 
@@ -55,3 +59,9 @@ def write_report(report: TiltReport, domain: Domain, folder: Path, history: list
 def show(report: TiltReport) -> None:
     """The table and the verdict on the terminal."""
     Console(width=None if os.isatty(1) else 100).print(report.table())
+
+
+def tell_written(folder: Path, samples: str, written: Sequence[Path]) -> None:
+    """The closing line of a run: what is where."""
+    names = ", ".join(str(file.relative_to(folder)) for file in written)
+    print(f"\nWritten to {folder}: {samples}, {names}, model/, config.yaml, metrics.csv")

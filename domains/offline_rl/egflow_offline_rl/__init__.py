@@ -22,6 +22,7 @@ SPEC = DomainSpec(
     extra="offline_rl",
     help="control policies from logged data (Minari): QIPO, a flow policy weighted by exp(beta·Q), and its peers",
     requires=("gymnasium", "minari", "mujoco"),
+    methods=("qipo", "qipo_ot", "qipo_diff", "guided_actor", "bc", "td3bc", "iql", "fql", "qgpo"),
 )
 
 
