@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,17 +57,23 @@ def make_environment(spec: str | EnvSpec, **kwargs: Any) -> gym.Env:
     entry = "" if isinstance(spec, str) else str(spec.entry_point)
     if family(name).startswith(_ROBOTICS) or entry.startswith("gymnasium_robotics"):
         try:
-            import gymnasium_robotics  # pyright: ignore[reportMissingImports]
+            with contextlib.redirect_stderr(io.StringIO()):  # it prints its makers' news on import
+                import gymnasium_robotics
         except ImportError as error:
             raise _missing("gymnasium-robotics", f"the environment {name}") from error
         gym.register_envs(gymnasium_robotics)
     _quiet_mujoco()
     try:
-        return gym.make(spec, **kwargs)
+        environment = gym.make(spec, **kwargs)
     except (gym.error.DependencyNotInstalled, ModuleNotFoundError) as error:
         raise _missing("MuJoCo and its helpers", f"the environment {name} ({_line(error)})") from error
     except gym.error.UnregisteredEnv as error:
         raise ValueError(f"environment {name!r} is not known to gymnasium: {_line(error)}") from error
+    # A maze writes its model beside the temporary files and forgets it; MuJoCo has read it by now.
+    forgotten = getattr(environment.unwrapped, "tmp_xml_file_path", None)
+    if isinstance(forgotten, str):
+        Path(forgotten).unlink(missing_ok=True)
+    return environment
 
 
 def family(env_id: str) -> str:
