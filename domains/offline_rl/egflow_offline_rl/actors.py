@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from egflow.flow import Flow
 from egflow_offline_rl.critic import support_values
-
-ACT = "euler:10"
+from egflow_offline_rl.support import ACT
 
 
 class Actor(Protocol):
@@ -24,7 +23,7 @@ class FlowActor:
 
     Args:
         flow: of actions, conditional on observations.
-        solver: as in `Flow.sample`; ten Euler steps serve.
+        solver: as in `Flow.sample`, see `egflow_offline_rl.support.ACT`.
     """
 
     def __init__(self, flow: Flow, solver: str = ACT) -> None:

@@ -128,7 +128,7 @@ class _Work:
         return self._behaviours[key]
 
     def critic(self) -> InSupportCritic:
-        """The in-support critic on the straight behaviour's actions (whose ten Euler steps are accurate)."""
+        """The in-support critic on the straight behaviour's actions (which ten evaluations follow closely)."""
         if self._critic is None:
             options, seed = self.options, self.job.seed
             flow = self.behaviour()

@@ -18,7 +18,9 @@ from egflow.flow import Flow
 from egflow.training import mix
 from egflow.weights import Drawn
 
-_ACT = "euler:10"
+ACT = "midpoint:5"
+"""Ten evaluations. Ten Euler steps, as published code takes, shrink a normal's variance by a fifth on the straight path,
+and by as much again in every round that starts from their samples."""
 _CHUNK = 8_192
 
 
@@ -42,7 +44,7 @@ class Support:
         return float(self.q.double().std(1).mean())
 
 
-def draw_actions(flow: Flow, observations: Tensor, m: int, *, seed: int, solver: str = _ACT) -> Tensor:
+def draw_actions(flow: Flow, observations: Tensor, m: int, *, seed: int, solver: str = ACT) -> Tensor:
     """m actions of a flow at each observation, clipped to the bounds once they are made.
 
     Args:
@@ -50,7 +52,7 @@ def draw_actions(flow: Flow, observations: Tensor, m: int, *, seed: int, solver:
         observations: (n, obs) standardised.
         m: actions a state.
         seed: fixes them.
-        solver: ten Euler steps serve.
+        solver: as in `Flow.sample`.
 
     Returns:
         (n, m, act) in [-1, 1].
