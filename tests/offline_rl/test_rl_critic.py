@@ -50,7 +50,7 @@ def test_one_update_is_the_papers() -> None:
     backup = torch.zeros(6)
     for i in range(6):
         values = torch.stack([
-            torch.stack([naive_q(before.slow, k, batch.next_observations[i : i + 1], support[i, j : j + 1])[0] for k in (0, 1)]).min()
+            torch.cat([naive_q(before.slow, k, batch.next_observations[[i]], support[i, [j]]) for k in (0, 1)]).min()
             for j in range(3)
         ])  # fmt: skip
         share = torch.exp(2.0 * values) / torch.exp(2.0 * values).sum()

@@ -24,6 +24,7 @@ class Options:
         policy_steps: gradient steps of the policy, all rounds or renewals together.
         support: M, the actions drawn at a state beside the data's own.
         q_temperature: alpha_q of the backup V(s') = Σ_j softmax_j(alpha_q·Q_j)·Q_j.
+        alpha: weight of the distillation towards the flow (fql, guided_actor), where Q is divided by mean |Q|.
         renew_every: steps between the published variants' renewals of the support.
         rounds: the most rounds beta is spent over (qipo).
         normalize: what Q is divided by before beta: none, global_std (σ_Q within support, over all states) or
@@ -58,6 +59,7 @@ class Options:
     policy_steps: int = 20_000
     support: int = 8
     q_temperature: float = 1.0
+    alpha: float = 1.0
     renew_every: int = 2_000
     rounds: int = 4
     normalize: str = "none"
@@ -114,7 +116,7 @@ _RULES: dict[str, Rule] = {
     "defensive": (lambda value: _is_number(value) and 0 <= value < 1, "a share in [0, 1)"),
     **dict.fromkeys(("episodes", "best_of", "support_states", "q_batch_size"), _whole(1)),
     "bc_baseline": (lambda value: isinstance(value, bool), "true or false"),
-    "critic_learning_rate": _POSITIVE,
+    **dict.fromkeys(("critic_learning_rate", "alpha"), _POSITIVE),
     "reward_scale": (lambda value: value is None or (_is_number(value) and value > 0), "a positive number, or null"),
     "reward_shift": (lambda value: value is None or _is_number(value), "a finite number, or null"),
 }
