@@ -30,6 +30,7 @@ class Options:
         normalize: what Q is divided by before beta: none, global_std (σ_Q within support, over all states) or
             per_state_std (of each state, which makes beta a function of s).
         defensive: share of the data's own actions in the policy's training.
+        env: the environment to evaluate in, where the data name none or another is meant.
         episodes: a policy is evaluated on.
         best_of: N of the best-of-N line of the evaluation; 1 leaves the line out.
         bc_baseline: also evaluate the behaviour policy.
@@ -64,6 +65,7 @@ class Options:
     rounds: int = 4
     normalize: str = "none"
     defensive: float = 0.1
+    env: str | None = None
     episodes: int = 20
     best_of: int = 8
     bc_baseline: bool = True
@@ -115,6 +117,7 @@ _RULES: dict[str, Rule] = {
     "normalize": (lambda value: value in NORMALISATIONS, f"one of {', '.join(NORMALISATIONS)}"),
     "defensive": (lambda value: _is_number(value) and 0 <= value < 1, "a share in [0, 1)"),
     **dict.fromkeys(("episodes", "best_of", "support_states", "q_batch_size"), _whole(1)),
+    "env": (lambda value: value is None or (isinstance(value, str) and value != ""), "an environment's id, or null"),
     "bc_baseline": (lambda value: isinstance(value, bool), "true or false"),
     **dict.fromkeys(("critic_learning_rate", "alpha"), _POSITIVE),
     "reward_scale": (lambda value: value is None or (_is_number(value) and value > 0), "a positive number, or null"),

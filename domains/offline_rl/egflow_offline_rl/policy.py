@@ -24,6 +24,7 @@ ACTORS: dict[str, str] = {
     "DeterministicActor": "egflow_offline_rl.networks",
     "FlowActor": "egflow_offline_rl.actors",
     "GaussianActor": "egflow_offline_rl.networks",
+    "GuidedActor": "egflow_offline_rl.baselines.qgpo",
     "OneStepActor": "egflow_offline_rl.networks",
 }
 """Actors that can be saved: class name -> module. A saved policy is made of these and of nothing else."""
@@ -75,7 +76,7 @@ class Policy:
         """
         rows, single = self._read(observation)
         chosen = int(torch.randint(2**62, ())) if seed is None else seed
-        device = _device(self.actor)
+        device = actor_device(self.actor)
         units = self.actor(self.scaling.observations(rows).to(device), chosen).float().cpu()
         if bool(units.isnan().any()):
             raise RuntimeError(f"the {self.method or 'policy'} actor gave NaN for an observation: train it again")
@@ -131,10 +132,10 @@ def load_policy(folder: str | PathLike[str]) -> Policy:
     return read_policy(folder)
 
 
-def _device(actor: Actor) -> torch.device:
+def actor_device(actor: Actor) -> torch.device:
     """Where an actor computes."""
     if isinstance(actor, BestOf):
-        return _device(actor.actor)
+        return actor_device(actor.actor)
     for flow in getattr(actor, "flows", {}).values():
         return flow.device
     parameters = actor.parameters() if isinstance(actor, nn.Module) else iter(())

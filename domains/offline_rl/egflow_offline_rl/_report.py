@@ -1,0 +1,140 @@
+"""The core's account of a policy: its actions against the support of each state, weighted by exp(beta·Q) within it.
+
+    rows (s, a_j), energy −A(s, a_j),  A = Q − mean_j Q(s, a_j)      weight  exp(beta·A_j) / Σ_k exp(beta·A_k)
+
+which sums to 1 in every state: the differences between states, that no policy can choose, are out of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from egflow.domain import Job
+from egflow.energy import EnergyValues
+from egflow.report import TiltReport, report
+from egflow_offline_rl._kept import Kept, value
+from egflow_offline_rl.options import Options
+from egflow_offline_rl.policy import Policy, actor_device
+from egflow_offline_rl.qipo import q_unit
+from egflow_offline_rl.support import effective, log_weights_within
+
+WITH_BETA = ("qipo", "qipo_ot", "qipo_diff", "guided_actor", "qgpo")
+"""Methods that aim at μ·exp(beta·Q); of the others the account is at beta 0, against the data as they are."""
+
+
+def account(kept: Kept, job: Job, options: Options) -> TiltReport:
+    """The report of a run's policy on its held-out states; ``domain_metrics`` holds what concerns Q."""
+    states = min(job.n, len(kept.support.observations))
+    seen, actions, q = (getattr(kept.support, name) for name in ("observations", "actions", "q"))
+    beta, unit = total_beta(kept, job), _unit(kept, options)
+    centre = q.double().mean(1, keepdim=True)
+    advantage = (q.double() - centre) / unit
+    inside = torch.exp(-torch.logsumexp(beta * advantage, 1, keepdim=True).clamp(max=600.0))
+    made = policy_actions(kept.policy, seen[:states], job.seed)
+    own = (value(kept.policy, seen[:states], made[:, None]).double() - centre[:states]) / unit[:states]
+    rows = torch.cat([seen[:, None].expand(-1, actions.shape[1], -1), actions], 2).flatten(0, 1)
+    several = actions.shape[1] > 1
+    record = kept.record
+    return report(
+        torch.cat([seen[:states], made], 1),
+        _known_already,
+        beta,
+        rows,
+        sample_weight=inside.expand_as(advantage).flatten(),
+        energies=EnergyValues.from_tensor(-advantage.flatten()),
+        sample_energies=EnergyValues.from_tensor(-own.flatten()),
+        reference="base" if several else "data",
+        energy_name=_energy_name(kept, options),
+        notes={**_notes(kept, job, beta), **record["notes"]},
+        domain="offline_rl",
+        method=job.method,
+        seed=job.seed,
+        device=str(job.device),
+        seconds={"train": round(sum(record["seconds"].values()), 1), "sample": None},
+        rounds=_rounds(record["steps"], beta),
+        domain_metrics=_q_metrics(kept, beta, unit),
+        threads=torch.get_num_threads(),
+        seconds_by_stage=record["seconds"],
+        beta_asked=job.beta,
+        target_ess=job.target_ess,
+    )
+
+
+def total_beta(kept: Kept, job: Job) -> float:
+    """The beta that the policy aims at, on the scale of the report's energy: all rounds or renewals together."""
+    if job.method not in WITH_BETA:
+        return 0.0
+    steps = kept.record["steps"]
+    return float(steps[-1]["beta"]) if steps else job.beta
+
+
+@torch.no_grad()
+def policy_actions(policy: Policy, observations: Tensor, seed: int) -> Tensor:
+    """Its actions at standardised observations (n, obs), clipped, in units of the space: (n, act)."""
+    return policy.actor(observations.to(actor_device(policy.actor)), seed).float().cpu().clamp(-1, 1)
+
+
+def _unit(kept: Kept, options: Options) -> Tensor:
+    """What A is divided by: 1, or each state's σ_Q where beta is meant in its units. (S, 1) float64."""
+    q = kept.support.q.double()
+    if options.normalize == "per_state_std" and kept.policy.method in ("qipo", "guided_actor") and q.shape[1] > 1:
+        return q_unit(q, "per_state_std")
+    return torch.ones(len(q), 1, dtype=torch.float64)
+
+
+def _energy_name(kept: Kept, options: Options) -> str:
+    if kept.policy.critic is None:
+        return "none (the method has no critic)"
+    return "−(Q − mean Q of the state)" + (" / σ_Q(s)" if options.normalize == "per_state_std" else "")
+
+
+def _rounds(steps: list[dict[str, Any]], beta: float) -> dict[str, Any] | None:
+    if not steps:
+        return None
+    return {"beta_reached": beta, "base_error": None, "calls": None, "stopped": None, "rounds": steps}
+
+
+def _notes(kept: Kept, job: Job, beta: float) -> dict[str, str]:
+    p = "the data's own actions, a tenth of them,"
+    if kept.support.actions.shape[1] > 1:
+        p = f"{kept.support.actions.shape[1] - 1} draws of the behaviour flow and the data's own action,"
+    notes = {
+        "reference": f"{p} at states of held-out episodes",
+        "log_z": "weights are normalised within each state: there is no single Z",
+    }
+    if job.method not in WITH_BETA:
+        notes["beta"] = f"{job.method} has no beta of this kind: its actions are held against the data's own, at beta 0"
+    elif job.method in ("qipo_ot", "qipo_diff") and beta != job.beta:
+        notes["beta"] = f"{len(kept.record['steps'])} renewals at beta {job.beta:g} each multiply up to {beta:g}"
+    elif job.method == "guided_actor":
+        notes["beta"] = "the weighted flow's; the actor is kept near it while it climbs Q, and may go past it"
+    reason = "the method has no density, or no critic" if kept.record["achieved_beta"] is None else ""
+    if reason:
+        notes |= {"achieved_beta": reason, "tilt_r2": reason}
+    return notes
+
+
+def _q_metrics(kept: Kept, beta: float, unit: Tensor) -> dict[str, Any]:
+    """What concerns Q within the support and against returns."""
+    check = kept.record["check"] or {}
+    several = kept.support.q.shape[1] > 1 and kept.policy.critic is not None
+    log_w = log_weights_within(kept.support.q.double() / unit, beta)
+    return {
+        "data": kept.record["data"],
+        "transitions": kept.record["transitions"],
+        "support": kept.support.q.shape[1] - 1,
+        "sigma_q": kept.support.sigma_q if several else None,
+        "beta_sigma_q": beta * kept.support.sigma_q if several else None,
+        "support_n_eff": float(effective(log_w).mean()) if several else None,
+        "support_max_weight": float(log_w.exp().amax(1).mean()) if several else None,
+        "q_return_correlation": check.get("correlation"),
+        "q_return_bias": check.get("bias"),
+        "q_drift": check.get("drift"),
+    }
+
+
+def _known_already(x: Tensor) -> Tensor:
+    raise AssertionError("energies of data and samples are given")
