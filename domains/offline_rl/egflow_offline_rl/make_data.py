@@ -7,6 +7,8 @@ Qualities, after D4RL (arXiv 2004.07219, section 5 and appendix):
 - ``medium-replay``: every whole episode that the training saw up to there; if these are more than `transitions`,
   whole episodes are left out evenly;
 - ``medium-expert``: half `medium`, half the best policy of the whole training, its mean with a little noise.
+
+PointMaze has ``medium`` only: a controller that wanders between goals, three quarters of which are its own.
 """
 
 from __future__ import annotations
@@ -21,16 +23,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from egflow_offline_rl._collect import collect, gaussian
+from egflow_offline_rl._collect import Begin, collect, gaussian
 from egflow_offline_rl._episodes import Episode
 from egflow_offline_rl._progress import StepsLine
 from egflow_offline_rl._training import BUDGETS, Training, train
+from egflow_offline_rl._waypoints import NOISE, OWN_GOALS, REFERENCES, waypoints
 from egflow_offline_rl.environments import family, reference_scores
 
 __all__ = ["ENVIRONMENTS", "QUALITIES", "main", "make_dataset"]
 
 QUALITIES = ("medium", "medium-replay", "medium-expert")
-ENVIRONMENTS = tuple(BUDGETS)
+ENVIRONMENTS = (*BUDGETS, *REFERENCES)
 _EXPERT_NOISE = 0.1  # of the action range's half
 _OPTIONS = ("env", "quality", "transitions", "seed", "id", "replace")
 _HELP = f"""python -m egflow_offline_rl.make_data env=NAME [key=value ...]
@@ -38,7 +41,7 @@ _HELP = f"""python -m egflow_offline_rl.make_data env=NAME [key=value ...]
 Makes a Minari dataset (hdf5) in MINARI_DATASETS_PATH, else ~/.minari/datasets. Stop it and start it again: it goes on.
 
   env          one of {", ".join(ENVIRONMENTS)}
-  quality      one of {", ".join(QUALITIES)}   [medium-replay]
+  quality      one of {", ".join(QUALITIES)}   [medium-replay; PointMaze: medium]
   transitions  how many, to the nearest whole episode   [100000]
   seed         fixes everything   [0]
   id           the dataset's id   [egflow/<env in lower case, without version>/<quality>-v0]
@@ -48,7 +51,7 @@ Makes a Minari dataset (hdf5) in MINARI_DATASETS_PATH, else ~/.minari/datasets. 
 
 def make_dataset(
     env: str,
-    quality: str = "medium-replay",
+    quality: str | None = None,
     transitions: int = 100_000,
     seed: int = 0,
     *,
@@ -61,7 +64,7 @@ def make_dataset(
 
     Args:
         env: one of `ENVIRONMENTS`.
-        quality: one of `QUALITIES`.
+        quality: one of `QUALITIES`; None is medium-replay, or medium for a maze, which has no other.
         transitions: how many, to the nearest whole episode.
         seed: fixes the data on one machine.
         dataset_id: None is ``egflow/<env>/<quality>-v0``.
@@ -73,6 +76,7 @@ def make_dataset(
         ValueError: for an unknown environment or quality, an id that exists, a number of transitions below 1.
         ModuleNotFoundError: if the extra is missing.
     """
+    quality = quality or ("medium" if env in REFERENCES else "medium-replay")
     _check(env, quality, transitions, seed)
     dataset_id = default_id(env, quality) if dataset_id is None else dataset_id
     from minari.storage.datasets_root_dir import get_dataset_path
@@ -93,7 +97,7 @@ def make_dataset(
     torch.set_num_threads(1)  # the networks are too small for more
     try:
         made = _Making(env, quality, transitions, seed, final, progress, budget, versions())
-        episodes, facts = made.episodes()
+        episodes, facts = made.wandering() if env in REFERENCES else made.episodes()
     finally:
         torch.set_num_threads(threads)
     facts |= {"env": env, "quality": quality, "seed": seed, "transitions_asked": transitions}
@@ -101,8 +105,8 @@ def make_dataset(
         dataset_id,
         env,
         episodes,
-        reference=reference_scores(env),
-        algorithm="PPO",
+        reference=REFERENCES.get(env) or reference_scores(env),
+        algorithm="waypoint controller" if env in REFERENCES else "PPO",
         description=f"{quality} data of {env}, made by egflow_offline_rl.make_data",
         facts=facts,
         replace=replace,
@@ -139,7 +143,13 @@ class _Making:
         self.training = final.parent / f".training-{env}-seed{seed}"
         self.parts = final.parent / f".{final.name}.parts"
 
+    def wandering(self) -> tuple[list[Episode], dict[str, Any]]:
+        """Episodes of the waypoint controller, and what is to be known of them."""
+        facts: dict[str, Any] = {"policy": "waypoints", "own_goals": OWN_GOALS, "noise": NOISE, "notes": []}
+        return self._collect("waypoint", waypoints(OWN_GOALS, NOISE), self.transitions), facts
+
     def episodes(self) -> tuple[list[Episode], dict[str, Any]]:
+        """Episodes of the training and its policies, and what is to be known of them."""
         low, high = reference_scores(self.env) or (0.0, 0.0)
         threshold = low + (high - low) / 3
         until = "best" if self.quality == "medium-expert" else "medium"
@@ -161,6 +171,7 @@ class _Making:
                 budget=self.budget,
             )
         facts: dict[str, Any] = {"medium": training.medium_facts, "threshold": threshold, "notes": []}
+        facts["policy"] = "PPO, 64x64 tanh, normal distribution"
         medium = training.medium
         if medium is None:
             if training.best is None or training.best_facts is None:
@@ -171,12 +182,12 @@ class _Making:
         if self.quality == "medium-replay":
             return self._replay(training.episodes, facts), facts
         half = self.transitions if self.quality == "medium" else self.transitions // 2
-        episodes = self._collect("medium", gaussian(medium, None), half, facts)
+        episodes = self._collect("medium", gaussian(medium, None), half)
         if self.quality == "medium-expert":
             assert training.best is not None
             facts["expert"], facts["expert_noise"] = training.best_facts, _EXPERT_NOISE
             facts["medium_episodes"] = len(episodes)
-            episodes += self._collect("expert", gaussian(training.best, _EXPERT_NOISE), self.transitions - half, facts)
+            episodes += self._collect("expert", gaussian(training.best, _EXPERT_NOISE), self.transitions - half)
         return episodes, facts
 
     def _replay(self, episodes: list[Episode], facts: dict[str, Any]) -> list[Episode]:
@@ -189,14 +200,14 @@ class _Making:
         facts["notes"].append(f"whole episodes evenly thinned from {seen} transitions to about {self.transitions}")
         return thin(episodes, self.transitions)
 
-    def _collect(self, name: str, begin: Any, transitions: int, facts: dict[str, Any]) -> list[Episode]:
+    def _collect(self, name: str, begin: Begin, transitions: int) -> list[Episode]:
         with StepsLine(f"episodes of the {name} policy", transitions, self.progress) as line:
 
             def show(episodes: list[Episode]) -> None:
                 mean = float(np.mean([episode.rewards.sum() for episode in episodes]))
                 line.show(sum(map(len, episodes)), f"return {mean:.0f}")
 
-            seed = int(np.random.SeedSequence((self.seed, 3 if name == "medium" else 4)).generate_state(1)[0])
+            seed = int(np.random.SeedSequence((self.seed, *name.encode())).generate_state(1)[0])
             return collect(self.env, begin, self.parts / name, transitions=transitions, seed=seed, show=show)
 
 
@@ -220,6 +231,8 @@ def _check(env: str, quality: str, transitions: int, seed: int) -> None:
     for name, value, least in (("transitions", transitions, 1), ("seed", seed, 0)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name}={value!r} is no whole number of at least {least}")
+    if env in REFERENCES and quality != "medium":
+        raise ValueError(f"quality={quality} is not made for {env}: a waypoint controller has quality=medium only")
 
 
 def main(arguments: list[str] | None = None) -> int:
