@@ -30,6 +30,8 @@ class InSupportCritic(nn.Module):
         tau: rate at which the slow copies follow.
         temperature: α_q of the softmax backup, on Q's own scale; 0 is the behaviour's own value.
         learning_rate: Adam's.
+        shift, unit: mean and standard deviation of the data's discounted returns, say: what Q starts at, and the size
+            that one of the network's own is.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class InSupportCritic(nn.Module):
         tau: float = 0.005,
         temperature: float = 1.0,
         learning_rate: float = 3e-4,
+        shift: float = 0.0,
+        unit: float = 1.0,
     ) -> None:
         super().__init__()
-        self.discount, self.tau, self.temperature = discount, tau, temperature
-        self.q = TwinQ(observation_size, action_size, width, depth)
+        self.discount, self.tau, self.temperature, self.unit = discount, tau, temperature, unit
+        self.q = TwinQ(observation_size, action_size, width, depth, shift=shift, unit=unit)
         self.slow = copy.deepcopy(self.q).requires_grad_(False)
         self.optimisers: dict[str, torch.optim.Optimizer] = {"q": adam(self.q.parameters(), learning_rate)}
 
@@ -58,7 +62,7 @@ class InSupportCritic(nn.Module):
             values = support_values(self.slow, batch.next_observations, support)
             backup = batch.rewards + self.discount * (1 - batch.terminations) * soft_value(values, self.temperature)
         q = self.q(batch.observations, batch.actions)
-        loss = (q - backup).square().mean(1).sum()
+        loss = ((q - backup) / self.unit).square().mean(1).sum()
         self.optimisers["q"].zero_grad(set_to_none=True)
         loss.backward()
         self.optimisers["q"].step()

@@ -84,11 +84,13 @@ class _Work:
         everything = Replay.of(transitions, self.scaling, shift=shift, scale=scale)
         self.kept, self.held = held_out_rows(transitions.episode)
         self.replay = everything.rows(self.kept).to(self.device)
-        self.everything, self.rewards = everything, (shift, scale)
+        self.everything = everything
         self.history: list[dict[str, Any]] = []
         self.curves: dict[str, list[dict[str, Any]]] = {}
         self.seconds: dict[str, float] = {}
         self.notes: dict[str, str] = {}
+        scaled = replace(transitions, rewards=(transitions.rewards + shift) * scale)
+        self.returns, self.trusted = discounted_returns(scaled, options.discount)
         self._behaviours: dict[str, Flow] = {}
         self._critic: InSupportCritic | None = None
 
@@ -136,6 +138,8 @@ class _Work:
                 "support",
                 lambda: draw_actions(flow, self.replay.next_observations, options.support, seed=mix(seed, 37)),
             )
+            known = self.returns[self.kept]
+            shift, unit = float(known.mean()), float(known.std()) or 1.0
             with torch.random.fork_rng():
                 torch.manual_seed(mix(seed, 7))
                 critic = InSupportCritic(
@@ -146,6 +150,8 @@ class _Work:
                     tau=options.tau,
                     temperature=options.q_temperature,
                     learning_rate=options.critic_learning_rate,
+                    shift=shift,
+                    unit=unit,
                 ).to(self.device)
             self.learn("critic", critic, self.replay.with_support(support), options.critic_steps)
             self._critic = critic
@@ -183,18 +189,19 @@ class _Work:
         if not len(self.held):
             self.notes["q_return_correlation"] = "fewer than four episodes: none is held out"
             return None
-        shift, scale = self.rewards
-        scaled = replace(self.transitions, rewards=(self.transitions.rewards + shift) * scale)
-        returns, trusted = discounted_returns(scaled, self.options.discount)
-        rows = self.held[trusted[self.held]]
-        if len(rows) < 2:
-            self.notes["q_return_correlation"] = "held-out episodes are cut too soon for their returns to be known"
-            return None
+        rows = self.held[self.trusted[self.held]]
+        if len(rows) < 2:  # every episode is cut before the rest of its return is negligible
+            step = self.transitions.step[self.held]
+            rows = self.held[step <= step.max() // 4]
+            self.notes["q_return_correlation"] = (
+                "episodes are cut by a time limit that the discount reaches past: returns of their first quarter, "
+                "each without its tail"
+            )
         rows = rows[sample_rows(len(rows), _HELD_STATES, 0)]
         observations = self.everything.observations[rows].to(self.device)
         actions = self.everything.actions[rows].to(self.device)
         values = evaluate_support(q, observations, actions[:, None])[:, 0].cpu()
-        found = check_critic(values, returns[rows], [row["q"] for row in self.curves.get(stage, []) if "q" in row])
+        found = check_critic(values, self.returns[rows], [row["q"] for row in self.curves.get(stage, []) if "q" in row])
         if found.words:
             self.notes["critic"] = found.words
         return found

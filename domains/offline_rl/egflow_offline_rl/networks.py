@@ -89,6 +89,7 @@ class TwinQ(nn.Module):
         width, depth: hidden layers.
         members: critics of separate weights.
         activation, layer_norm: as in `Ensemble`.
+        shift, unit: Q = shift + unit · what the network gives, so that it need not grow to the size of the returns.
 
     Example:
         >>> TwinQ(11, 3, width=32)(torch.zeros(5, 11), torch.zeros(5, 3)).shape
@@ -104,8 +105,11 @@ class TwinQ(nn.Module):
         members: int = 2,
         activation: str = "relu",
         layer_norm: bool = False,
+        shift: float = 0.0,
+        unit: float = 1.0,
     ) -> None:
         super().__init__()
+        self.shift, self.unit = shift, unit
         self.config = {
             "observation_size": observation_size,
             "action_size": action_size,
@@ -114,17 +118,19 @@ class TwinQ(nn.Module):
             "members": members,
             "activation": activation,
             "layer_norm": layer_norm,
+            "shift": shift,
+            "unit": unit,
         }
         sizes = [observation_size + action_size, *[width] * depth, 1]
         self.body = Ensemble(sizes, members, activation, layer_norm)
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
         """observations (batch, obs), actions (batch, act) -> (members, batch)."""
-        return self.body(torch.cat([observations, actions], -1)).squeeze(-1)
+        return self.shift + self.unit * self.body(torch.cat([observations, actions], -1)).squeeze(-1)
 
     def first(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Q_1 alone, at half the price of two: -> (batch,)."""
-        return self.body.one(torch.cat([observations, actions], -1)).squeeze(-1)
+        return self.shift + self.unit * self.body.one(torch.cat([observations, actions], -1)).squeeze(-1)
 
 
 class Value(nn.Module):
