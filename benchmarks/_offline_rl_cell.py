@@ -29,6 +29,7 @@ EPISODES = 20
 # One setting for every data set. Chosen while looking at Hopper medium-replay with seeds of 100 and above.
 STEPS, BETA, TARGET_ESS = 8_000, 4.0, 0.5
 OPTIONS: dict[str, Any] = {"critic_steps": 20_000, "policy_steps": 8_000, "support_states": 30_000}
+TRANSITIONS = {"Pendulum-v1": 20_000}
 QUICK: dict[str, Any] = {"critic_steps": 20, "policy_steps": 20, "support_states": 50, "rounds": 1, "renew_every": 20}
 
 
@@ -73,7 +74,9 @@ def _data(cell: Cell, quick: bool) -> Transitions:
     try:
         return load_dataset(cell.dataset)
     except FileNotFoundError:
-        make_dataset(cell.data[0], cell.data[1], transitions=2_000 if quick else 100_000, seed=0)
+        make_dataset(
+            cell.data[0], cell.data[1], transitions=2_000 if quick else TRANSITIONS.get(cell.data[0], 100_000), seed=0
+        )
         return load_dataset(cell.dataset)
 
 
