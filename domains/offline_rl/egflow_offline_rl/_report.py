@@ -1,12 +1,14 @@
 """The core's account of a policy: its actions against the support of each state, weighted by exp(beta·Q) within it.
 
-    rows (s, a_j), energy −A(s, a_j),  A = Q − mean_j Q(s, a_j)      weight  exp(beta·A_j) / Σ_k exp(beta·A_k)
+    rows (s, a_j), energy −A(s, a_j),  A = Q − mean Q of the behaviour there,  weight exp(beta·A_j) / Σ_k exp(beta·A_k)
 
 which sums to 1 in every state: the differences between states, that no policy can choose, are out of it.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from egflow.domain import Job
 from egflow.energy import EnergyValues
 from egflow.report import TiltReport, report
 from egflow_offline_rl._kept import Kept, value
+from egflow_offline_rl.actors import FlowActor
 from egflow_offline_rl.options import Options
 from egflow_offline_rl.policy import Policy, actor_device
 from egflow_offline_rl.qipo import q_unit
@@ -25,20 +28,25 @@ WITH_BETA = ("qipo", "qipo_ot", "qipo_diff", "guided_actor", "qgpo")
 """Methods that aim at μ·exp(beta·Q); of the others the account is at beta 0, against the data as they are."""
 
 
+_DENSITY = ("achieved_beta", "tilt_r2")
+
+
 def account(kept: Kept, job: Job, options: Options) -> TiltReport:
     """The report of a run's policy on its held-out states; ``domain_metrics`` holds what concerns Q."""
     states = min(job.n, len(kept.support.observations))
     seen, actions, q = (getattr(kept.support, name) for name in ("observations", "actions", "q"))
     beta, unit = total_beta(kept, job), _unit(kept, options)
-    centre = q.double().mean(1, keepdim=True)
+    centre = (q[:, 1:] if q.shape[1] > 1 else q).double().mean(1, keepdim=True)
     advantage = (q.double() - centre) / unit
     inside = torch.exp(-torch.logsumexp(beta * advantage, 1, keepdim=True).clamp(max=600.0))
+    started = time.monotonic()
     made = policy_actions(kept.policy, seen[:states], job.seed)
+    seconds = round(time.monotonic() - started, 3)
     own = (value(kept.policy, seen[:states], made[:, None]).double() - centre[:states]) / unit[:states]
     rows = torch.cat([seen[:, None].expand(-1, actions.shape[1], -1), actions], 2).flatten(0, 1)
     several = actions.shape[1] > 1
     record = kept.record
-    return report(
+    made_report = report(
         torch.cat([seen[:states], made], 1),
         _known_already,
         beta,
@@ -53,13 +61,23 @@ def account(kept: Kept, job: Job, options: Options) -> TiltReport:
         method=job.method,
         seed=job.seed,
         device=str(job.device),
-        seconds={"train": round(sum(record["seconds"].values()), 1), "sample": None},
+        seconds={"train": round(sum(record["seconds"].values()), 1), "sample": seconds},
+        nfe=evaluations(kept.policy),
         rounds=_rounds(record["steps"], beta),
         domain_metrics=_q_metrics(kept, beta, unit),
         threads=torch.get_num_threads(),
         seconds_by_stage=record["seconds"],
         beta_asked=job.beta,
         target_ess=job.target_ess,
+    )
+    known = record["achieved_beta"] is not None
+    return replace(
+        made_report,
+        log_z=None,
+        log_z_stderr=None,
+        achieved_beta=record["achieved_beta"],
+        tilt_r2=record["tilt_r2"],
+        notes={key: word for key, word in made_report.notes.items() if not (known and key in _DENSITY)},
     )
 
 
@@ -75,6 +93,14 @@ def total_beta(kept: Kept, job: Job) -> float:
 def policy_actions(policy: Policy, observations: Tensor, seed: int) -> Tensor:
     """Its actions at standardised observations (n, obs), clipped, in units of the space: (n, act)."""
     return policy.actor(observations.to(actor_device(policy.actor)), seed).float().cpu().clamp(-1, 1)
+
+
+def evaluations(policy: Policy) -> float | None:
+    """Network evaluations an action takes; None where the actor does not say."""
+    if isinstance(policy.actor, FlowActor):
+        seen = torch.zeros(1, policy.observation_size, device=actor_device(policy.actor))
+        return float(policy.actor.flows["flow"].solve(1, seen, solver=policy.actor.config["solver"]).nfe)
+    return None if getattr(policy.actor, "flows", None) else 1.0
 
 
 def _unit(kept: Kept, options: Options) -> Tensor:
@@ -103,6 +129,7 @@ def _notes(kept: Kept, job: Job, beta: float) -> dict[str, str]:
         p = f"{kept.support.actions.shape[1] - 1} draws of the behaviour flow and the data's own action,"
     notes = {
         "reference": f"{p} at states of held-out episodes",
+        "base_error": "p is fresh draws of the behaviour flow itself",
         "log_z": "weights are normalised within each state: there is no single Z",
     }
     if job.method not in WITH_BETA:
@@ -111,9 +138,8 @@ def _notes(kept: Kept, job: Job, beta: float) -> dict[str, str]:
         notes["beta"] = f"{len(kept.record['steps'])} renewals at beta {job.beta:g} each multiply up to {beta:g}"
     elif job.method == "guided_actor":
         notes["beta"] = "the weighted flow's; the actor is kept near it while it climbs Q, and may go past it"
-    reason = "the method has no density, or no critic" if kept.record["achieved_beta"] is None else ""
-    if reason:
-        notes |= {"achieved_beta": reason, "tilt_r2": reason}
+    if kept.record["achieved_beta"] is None:
+        notes |= dict.fromkeys(_DENSITY, "the method has no density, or no critic")
     return notes
 
 
