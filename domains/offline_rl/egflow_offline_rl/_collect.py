@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 
-from egflow_offline_rl._episodes import Episode, GaussianPolicy, close_episode, load_episodes, save_episodes
+from egflow_offline_rl._episodes import Episode, GaussianPolicy, close_episode, load_episodes, load_facts, save_episodes
 from egflow_offline_rl.environments import make_environment
+
+if TYPE_CHECKING:
+    import gymnasium as gym
 
 WAVE = 16
 
@@ -23,15 +25,14 @@ class Controller(Protocol):
         ...
 
 
-Begin = Callable[[list[gym.Env], np.random.Generator], Controller]
+Begin = Callable[["list[gym.Env]", np.random.Generator], Controller]
 
 
 def gaussian(policy: GaussianPolicy, noise: float | None) -> Begin:
     """A policy of our PPO: sampled from its own distribution, or its mean with normal noise of the given size."""
 
     def begin(environments: list[gym.Env], random: np.random.Generator) -> Controller:
-        space = environments[0].action_space
-        assert isinstance(space, gym.spaces.Box)
+        space: Any = environments[0].action_space
         middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
         std = np.exp(policy.arrays["log_std"]) if noise is None else np.full(len(half), noise, np.float32)
 
@@ -45,7 +46,14 @@ def gaussian(policy: GaussianPolicy, noise: float | None) -> Begin:
 
 
 def collect(
-    env: str, begin: Begin, folder: Path, *, transitions: int, seed: int, show: Callable[[list[Episode]], None]
+    env: str,
+    begin: Begin,
+    folder: Path,
+    *,
+    transitions: int,
+    seed: int,
+    key: str,
+    show: Callable[[list[Episode]], None],
 ) -> list[Episode]:
     """Whole episodes until `transitions` are there, the waves so far read back from the folder.
 
@@ -55,6 +63,7 @@ def collect(
         folder: where waves are kept until the dataset is written.
         transitions: the last episode is the first that reaches this number.
         seed: of resets and of the controller.
+        key: names everything the episodes depend on; waves with another key are made anew.
         show: called after every wave with the episodes so far.
     """
     episodes: list[Episode] = []
@@ -63,10 +72,10 @@ def collect(
         wave = 0
         while sum(map(len, episodes)) < transitions:
             file = folder / f"wave-{wave:05d}.safetensors"
-            if not file.exists():
+            if not file.exists() or load_facts(file).get("key") != key:
                 environments = environments or [make_environment(env, disable_env_checker=True) for _ in range(WAVE)]
-                save_episodes(file, _wave(environments, begin, (seed, wave)), {})
-            episodes += load_episodes(file)[0]
+                save_episodes(file, _wave(environments, begin, (seed, wave)), {"key": key})
+            episodes += load_episodes(file)
             wave += 1
             show(episodes)
     finally:

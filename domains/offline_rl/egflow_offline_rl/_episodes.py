@@ -72,11 +72,16 @@ def save_episodes(file: Path, episodes: list[Episode], facts: Mapping[str, Any])
     write_atomic(file, lambda temporary: save_file(arrays, temporary, {"facts": json.dumps(dict(facts))}))
 
 
-def load_episodes(file: Path) -> tuple[list[Episode], dict[str, Any]]:
-    """Read what `save_episodes` wrote: the episodes and the facts beside them."""
+def load_facts(file: Path) -> dict[str, Any]:
+    """The facts beside the episodes in a file."""
+    with safe_open(file, framework="numpy") as stored:
+        return json.loads(stored.metadata()["facts"])
+
+
+def load_episodes(file: Path) -> list[Episode]:
+    """The episodes that `save_episodes` wrote."""
     with safe_open(file, framework="numpy") as stored:
         arrays = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  (no mapping)
-        facts = json.loads(stored.metadata()["facts"])
     names = [key for key in arrays if key.startswith("observations")]
     ends = np.cumsum(arrays["lengths"])
     episodes = []
@@ -86,7 +91,7 @@ def load_episodes(file: Path) -> tuple[list[Episode], dict[str, Any]]:
         fields = (arrays[field][rows] for field in ("actions", "rewards", "terminations", "truncations"))
         observations = parts.get("", parts)
         episodes.append(Episode(observations, *fields, seed=int(arrays["seeds"][number])))
-    return episodes, facts
+    return episodes
 
 
 @dataclass(frozen=True, slots=True)

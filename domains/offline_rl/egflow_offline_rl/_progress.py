@@ -1,13 +1,21 @@
-"""A bar on a terminal, a plain line every ten seconds elsewhere; on stderr."""
+"""A bar on a terminal, a plain line every ten seconds elsewhere, on stderr; and one maker of data at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there, do not start two at once
+    fcntl = None
 
 _PLAIN_EVERY = 10.0  # seconds
 
@@ -48,3 +56,16 @@ class StepsLine:
         elif self._plain and time.monotonic() - self._last > _PLAIN_EVERY:
             self._last = time.monotonic()
             print(f"{self._label}: {steps:,} of {self._total:,} steps, {note}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Hold a lock on a file; wait, and say so, while another process holds it. A killed process lets it go."""
+    with open(file, "a", encoding="utf-8") as stream:
+        if fcntl is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"another process makes data in {file.parent}: waiting for it", file=sys.stderr, flush=True)
+                fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

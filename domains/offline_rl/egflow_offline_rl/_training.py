@@ -67,7 +67,7 @@ def train(
     threshold: float,
     until: str,
     versions: dict[str, str],
-    show: Callable[[Training, int], None],
+    show: Callable[[Training], None],
     budget: int | None = None,
     options: PPOOptions | None = None,
 ) -> Training:
@@ -80,7 +80,7 @@ def train(
         threshold: mean return at which a checkpoint is medium.
         until: "medium" or "best" (the whole budget).
         versions: part of what must be equal for old state to be used.
-        show: called after every iteration with what is known and the budget.
+        show: called after every iteration with what is known.
         budget: environment steps; None takes `BUDGETS`.
         options: of the PPO.
     """
@@ -108,7 +108,7 @@ def train(
                 training.best, training.best_facts = iteration.policy, facts
             if full and training.medium is None and mean >= threshold:
                 training.medium, training.medium_facts = iteration.policy, facts
-            show(training, budget)
+            show(training)
             stop = training.finished or (until == "medium" and training.medium is not None)
             if stop or iteration.number % _SAVE_EVERY == 0:
                 if fresh:
@@ -152,7 +152,7 @@ def _training(folder: Path, facts: dict[str, Any], tensors: dict[str, torch.Tens
     episodes: list[Episode] = []
     for number, file in enumerate(sorted(folder.glob("episodes-*.safetensors"))):
         if number < facts["chunks"]:
-            episodes += load_episodes(file)[0]
+            episodes += load_episodes(file)
         else:
             file.unlink()  # written after the state that is gone on from: its episodes come again
     policies: dict[str, GaussianPolicy | None] = {}

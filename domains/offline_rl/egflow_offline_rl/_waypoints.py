@@ -7,12 +7,14 @@ pieces of several together (as D4RL's maze2d data, arXiv 2004.07219, section 5).
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
 
 from egflow_offline_rl._collect import Begin, Controller
+
+if TYPE_CHECKING:
+    import gymnasium as gym
 
 Cell = tuple[int, int]
 # (uniform actions, straight to the rewarded goal without noise): means of 96 episodes with gymnasium-robotics 1.4.2.

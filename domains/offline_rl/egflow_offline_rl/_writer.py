@@ -23,6 +23,11 @@ from egflow_offline_rl._episodes import Episode
 from egflow_offline_rl.environments import make_environment
 
 
+def dataset_folder(dataset_id: str) -> Path:
+    """Where Minari keeps a dataset, whether it is there or not."""
+    return Path(get_dataset_path(dataset_id))
+
+
 def versions() -> dict[str, str]:
     """Versions that decide what the data is: gymnasium, mujoco, gymnasium-robotics, egflow."""
     found = {}

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -88,8 +88,7 @@ class PPO:
         self.environments = [
             make_environment(env_id, disable_env_checker=True) for _ in range(self.options.environments)
         ]
-        space = self.environments[0].action_space
-        assert isinstance(space, gym.spaces.Box)
+        space: Any = self.environments[0].action_space
         self._middle, self._half = (space.high + space.low) / 2, (space.high - space.low) / 2
         self._started = [0] * len(self.environments)
         self._open = [self._begin(index) for index in range(len(self.environments))]
@@ -192,16 +191,14 @@ class PPO:
             last = _forward(self._critic, torch.from_numpy(rows["last"])).squeeze(-1).numpy()
             ends = _forward(self._critic, torch.from_numpy(rows["ends"])).squeeze(-1).numpy()
             old = _log_density(_forward(self._actor, inputs), self._log_std, actions).flatten()
-        advantages, running = np.empty_like(values), np.zeros(values.shape[1])
-        for step in reversed(range(options.horizon)):
-            over = np.maximum(rows["terminated"][step], rows["cut"][step])
-            following = last if step == options.horizon - 1 else values[step + 1]
-            following = np.where(over > 0, rows["cut"][step] * ends[step], following)
-            error = rows["rewards"][step] + options.discount * following - values[step]
-            running = error + options.discount * options.gae * (1.0 - over) * running
-            advantages[step] = running
-        targets = torch.from_numpy((advantages + values).astype(np.float32)).flatten()
-        advantage = torch.from_numpy(advantages.astype(np.float32)).flatten()
+        following = np.concatenate([values[1:], last[None]])
+        over = np.maximum(rows["terminated"], rows["cut"])
+        following = np.where(over > 0, rows["cut"] * ends, following)
+        advantages = generalised_advantages(
+            rows["rewards"], values, following, over, options.discount, options.gae
+        ).astype(np.float32)
+        targets = torch.from_numpy(advantages + values).flatten()
+        advantage = torch.from_numpy(advantages).flatten()
         inputs, actions = inputs.flatten(0, 1), actions.flatten(0, 1)
         for group in self._adam.param_groups:
             group["lr"] = options.learning_rate * (1.0 - 0.9 * min(1.0, 2.0 * self.steps / self.budget))
@@ -277,6 +274,27 @@ class _Running:
         self.mean = self.mean + apart * count / total
         spread = self.variance * self.count + variance * count + apart**2 * self.count * count / total
         self.variance, self.count = spread / total, total
+
+
+def generalised_advantages(
+    rewards: np.ndarray, values: np.ndarray, following: np.ndarray, over: np.ndarray, discount: float, gae: float
+) -> np.ndarray:
+    """sum_k (discount · gae)**k · (r + discount · V(next) − V)(t + k), to the end of the episode or of the rows.
+
+    Args:
+        rewards: (T, n).
+        values: (T, n), V of the observation acted on.
+        following: (T, n), V of the true next observation; 0 after a termination.
+        over: (T, n), 1 where an episode ended, by termination or time limit.
+        discount: of rewards, a step.
+        gae: lambda of arXiv 1506.02438, equation 16.
+    """
+    errors = rewards + discount * following - values
+    advantages, running = np.empty_like(errors), np.zeros(errors.shape[1])
+    for step in reversed(range(len(errors))):
+        running = errors[step] + discount * gae * (1.0 - over[step]) * running
+        advantages[step] = running
+    return advantages
 
 
 def _weights(sizes: tuple[int, ...], last_gain: float, generator: torch.Generator) -> list[Tensor]:
