@@ -5,9 +5,10 @@ are none. Each method is trained from three seeds and evaluated in 20 episodes f
 the best; `return` and `normalized` (by the data's own reference scores, x 100) are mean ± standard deviation of seeds.
 `data` is the mean return of the data's episodes. Scores on these data are not D4RL's, and stand in no table with them.
 
-Behaviour flow 8,000 steps of 256 rows; critics, td3bc, iql, fql and guided_actor 20,000 updates of 256; policies 8,000
-steps. beta is in units of 1/σ_Q (`normalize=global_std`) for `qipo`; as published (3, at every renewal) for `qipo_ot`
-and `qipo_diff`. `beta` in the table is the total asked for, on Q's own scale, `achieved` what the densities show.
+Behaviour flow 8,000 steps of 256 rows; critics, td3bc, iql, fql and guided_actor 15,000 updates of 256; policies 6,000
+steps. The settings were chosen on seed 0 of Hopper and Pendulum medium-replay, which the table does not hold. beta is 4
+in units of 1/σ_Q (`normalize=global_std`) for `qipo`; as published (3, at every renewal) for `qipo_ot`, `qipo_diff` and
+`qgpo`. `beta` in the table is the total asked for, on Q's own scale, `achieved` what the densities show.
 `best of 8` acts by the best of eight draws by Q. `seconds` is training on one thread, with every stage the method needs
 (trained once for each data set and seed, counted in each method). Cells marked "not run" were not, for want of time.
 
@@ -49,12 +50,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "guided_actor": {"beta": BETA, "changed": {"normalize": "global_std"}},
     "qgpo": {"beta": 3.0},
 }
-SEEDS = (0, 1, 2)
+SEEDS = (1, 2, 3)
 # What was run, in the order it is run in; the rest is marked.
 FIRST = ("bc", "qipo", "qipo_ot", "qipo_diff", "td3bc", "iql")
 PLAN: list[tuple[tuple[str, str], str, tuple[int, ...]]] = [
     *[(DATA[k], method, SEEDS) for k in (0, 1) for method in FIRST],
-    *[(DATA[k], method, (0,)) for k in (0, 1) for method in ("fql", "guided_actor", "qgpo")],
+    *[(DATA[k], method, (1,)) for k in (0, 1) for method in ("fql", "guided_actor", "qgpo")],
 ]
 
 

@@ -30,6 +30,7 @@ from egflow_offline_rl.qipo import States, Step, achieved_beta, by_renewal, held
 from egflow_offline_rl.replay import Replay, Scaling, held_out_rows
 from egflow_offline_rl.support import Support, draw_actions
 
+_GREED = 8.0  # alpha_q times the returns' standard deviation: 1 on Q's own scale chases its own errors on 100,000 rows
 _HELD_STATES = 2_000
 _MEASURED_AT = 256
 
@@ -148,7 +149,7 @@ class _Work:
                     depth=options.depth,
                     discount=options.discount,
                     tau=options.tau,
-                    temperature=options.q_temperature,
+                    temperature=_GREED / unit if options.q_temperature is None else options.q_temperature,
                     learning_rate=options.critic_learning_rate,
                     shift=shift,
                     unit=unit,

@@ -23,7 +23,8 @@ class Options:
         critic_steps: gradient steps of the critic.
         policy_steps: gradient steps of the policy, all rounds or renewals together.
         support: M, the actions drawn at a state beside the data's own.
-        q_temperature: alpha_q of the backup V(s') = Σ_j softmax_j(alpha_q·Q_j)·Q_j.
+        q_temperature: alpha_q of the backup V(s') = Σ_j softmax_j(alpha_q·Q_j)·Q_j, on Q's own scale (published: 1);
+            None is 8 over the standard deviation of the data's discounted returns.
         alpha: weight of the distillation towards the flow (fql, guided_actor), where Q is divided by mean |Q|.
         renew_every: steps between the published variants' renewals of the support.
         rounds: the most rounds beta is spent over (qipo).
@@ -59,7 +60,7 @@ class Options:
     critic_steps: int = 30_000
     policy_steps: int = 20_000
     support: int = 8
-    q_temperature: float = 1.0
+    q_temperature: float | None = None
     alpha: float = 1.0
     renew_every: int = 2_000
     rounds: int = 4
@@ -113,7 +114,10 @@ _RULES: dict[str, Rule] = {
     "discount": (lambda value: _is_number(value) and 0 <= value < 1, "a number in [0, 1)"),
     "tau": (lambda value: _is_number(value) and 0 < value <= 1, "a number in (0, 1]"),
     **dict.fromkeys(("critic_steps", "policy_steps", "support", "renew_every", "rounds"), _whole(1)),
-    "q_temperature": (lambda value: _is_number(value) and value >= 0, "a number of at least 0"),
+    "q_temperature": (
+        lambda value: value is None or (_is_number(value) and value >= 0),
+        "a number of at least 0, or null",
+    ),
     "normalize": (lambda value: value in NORMALISATIONS, f"one of {', '.join(NORMALISATIONS)}"),
     "defensive": (lambda value: _is_number(value) and 0 <= value < 1, "a share in [0, 1)"),
     **dict.fromkeys(("episodes", "best_of", "support_states", "q_batch_size"), _whole(1)),

@@ -19,8 +19,8 @@ from egflow.training import mix
 from egflow.weights import Drawn
 
 ACT = "midpoint:5"
-"""Ten evaluations. Ten Euler steps, as published code takes, shrink a normal's variance by a fifth on the straight path,
-and by as much again in every round that starts from their samples."""
+"""Ten evaluations. Ten Euler steps, as published code takes, shrink a normal's variance by a fifth on the straight
+path, and by as much again in every round that starts from their samples."""
 _CHUNK = 8_192
 
 
