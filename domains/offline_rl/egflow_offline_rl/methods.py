@@ -20,7 +20,7 @@ from egflow.flow import Flow
 from egflow.training import TrainingOptions, mix
 from egflow_offline_rl._learn import Learner, learn
 from egflow_offline_rl.actors import Actor, FlowActor
-from egflow_offline_rl.baselines import FQL, IQL, QGPO, TD3BC
+from egflow_offline_rl.baselines import FQL, IQL, QGPO, TD3BC, reward_scale
 from egflow_offline_rl.behaviour import behaviour_flow
 from egflow_offline_rl.critic import CriticCheck, InSupportCritic, check_critic, evaluate_support, sample_rows
 from egflow_offline_rl.dataset import Transitions, discounted_returns
@@ -334,7 +334,8 @@ def _td3bc(work: _Work) -> Trained:
 
 
 def _iql(work: _Work) -> Trained:
-    options = work.options
+    """As published, on rewards times 1000 / (best − worst return), so that one temperature serves all data."""
+    options, factor = work.options, reward_scale(work.transitions.episode_returns)
     with torch.random.fork_rng():
         torch.manual_seed(mix(work.job.seed, 13))
         learner = IQL(
@@ -345,7 +346,8 @@ def _iql(work: _Work) -> Trained:
             tau=options.tau,
             actor_steps=options.critic_steps,
         ).to(work.device)
-    work.learn("iql", learner, work.replay, options.critic_steps)
+    work.learn("iql", learner, replace(work.replay, rewards=work.replay.rewards * factor), options.critic_steps)
+    learner.critic.unit, learner.critic.config["unit"] = 1 / factor, 1 / factor  # back on the rewards' own scale
     return work.finish("iql", learner.actor, critic=learner.critic, stage="iql")
 
 

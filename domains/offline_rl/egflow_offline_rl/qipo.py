@@ -20,13 +20,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from egflow.flow import Flow
 from egflow.training import TrainingOptions, mix
 from egflow_offline_rl.behaviour import train_on_support
 from egflow_offline_rl.critic import evaluate_support
-from egflow_offline_rl.networks import TwinQ
 from egflow_offline_rl.support import (
     StateDraws,
     Support,
@@ -80,7 +79,7 @@ class States:
 
 def in_rounds(
     behaviour: Flow,
-    q: TwinQ,
+    q: nn.Module,
     states: States,
     *,
     beta: float,
@@ -153,7 +152,7 @@ def in_rounds(
 
 def by_renewal(
     behaviour: Flow,
-    q: TwinQ,
+    q: nn.Module,
     states: States,
     *,
     beta: float,
@@ -208,7 +207,7 @@ def q_unit(q: Tensor, normalize: str) -> Tensor:
 
 
 def achieved_beta(
-    policy: Flow, behaviour: Flow, q: TwinQ, observations: Tensor, *, m: int = 4, seed: int = 0
+    policy: Flow, behaviour: Flow, q: nn.Module, observations: Tensor, *, m: int = 4, seed: int = 0
 ) -> tuple[float, float]:
     """Slope and R² of log π(a|s) − log μ(a|s) on Q(s, a) within states: beta, where π ∝ μ·exp(beta·Q).
 
@@ -231,7 +230,7 @@ def achieved_beta(
     return slope, 1 - left
 
 
-def held_support(flow: Flow, q: TwinQ, states: States, m: int, seed: int) -> Support:
+def held_support(flow: Flow, q: nn.Module, states: States, m: int, seed: int) -> Support:
     """The data's action and m of the behaviour's at each state, with their Q: (S, m + 1)."""
     drawn = draw_actions(flow, states.observations, m, seed=mix(seed, 53))
     actions = torch.cat([states.actions[:, None], drawn], 1)
@@ -239,7 +238,7 @@ def held_support(flow: Flow, q: TwinQ, states: States, m: int, seed: int) -> Sup
 
 
 def _record(
-    flow: Flow, behaviour: Flow, q: TwinQ, states: States, values: Tensor, log_w: Tensor, number: int, beta: float,
+    flow: Flow, behaviour: Flow, q: nn.Module, states: States, values: Tensor, log_w: Tensor, number: int, beta: float,
     step: float, steps: int, seconds: float,
 ) -> Step:  # fmt: skip
     slope, r2 = None, None
