@@ -109,10 +109,10 @@ def _measure(cell: Cell, transitions: Transitions, work: Path, quick: bool) -> d
 
 def _figures(trained: Trained, done: Evaluation, transitions: Transitions) -> dict[str, Any]:
     last = trained.steps[-1] if trained.steps else None
-    seconds = {}
-    for stage, rows in trained.curves.items():
-        seconds[stage] = rows[-1]["seconds"]  # of the stage, whichever run it was trained in
-    seconds |= {name: value for name, value in trained.seconds.items() if name not in seconds}
+    # of each stage, in whichever run it was trained
+    seconds = {stage: rows[-1]["seconds"] for stage, rows in trained.curves.items()}
+    seconds |= {str(line["stage"]): float(line["seconds"]) for line in trained.history}
+    seconds |= {name: value for name, value in trained.seconds.items() if name in ("support", "policy")}
     return {
         "return": done.mean,
         "normalized": None if done.normalized is None else float(np.mean(done.normalized)),
