@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from egflow.report._verdict import REMEDY
+
 
 def with_preface(
     findings: list[str], verdict: str, beta: float, rounds: Mapping[str, Any] | None, notes: Mapping[str, str]
@@ -23,6 +25,7 @@ def with_preface(
         'rounds stopped at beta 9, round 3 lost one; at that beta: within noise; the tail of p leaves its mean ± 0.02'
     """
     if rounds:
+        verdict = verdict.replace(REMEDY, "lower beta, or bring more data")  # it went in rounds
         if error := rounds.get("base_error"):
             verdict += f"; the tail of p leaves its mean ± {error:.2g}"
         if word := rounds.get("stopped"):

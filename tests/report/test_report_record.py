@@ -11,6 +11,8 @@ from report_generators import energy, seeded, tilted, untilted
 
 from egflow.energy import EnergyValues, as_energy
 from egflow.report import TiltReport, report
+from egflow.report._preface import with_preface
+from egflow.report._verdict import REMEDY
 
 KEYS = [
     "schema",
@@ -217,3 +219,9 @@ def test_weights_beyond_floating_point():
     found = report(X, lambda x: x[:, 0], 1e6, X)
     assert found.n_eff == pytest.approx(1.0) and found.findings[0] == "few_samples"
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_rounds_are_not_advised_after_rounds() -> None:
+    few = f"too few effective samples ({REMEDY})"
+    assert "rounds" in with_preface([], few, 1.0, None, {})[1]
+    assert "rounds" not in with_preface([], few, 1.0, {"stopped": None}, {})[1]
