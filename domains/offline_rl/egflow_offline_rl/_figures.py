@@ -29,10 +29,10 @@ def save_own_figures(kept: Kept, returns: Returns, rollout: Rollout, seed: int, 
 
     with matplotlib.rc_context(STYLE):
         drawn: dict[str, Figure | None] = {
-            "returns.png": returns_figure(returns, kept.record["curves"]),
+            "returns.png": returns_figure(returns),
             "q.png": q_figure(kept),
             "actions.png": actions_figure(kept, seed),
-            "achieved_beta.png": achieved_figure(kept.record["steps"], kept.record),
+            "achieved_beta.png": achieved_figure(kept.record["steps"]),
             "rollout.png": rollout_figure(rollout),
         }
         found = {name: figure for name, figure in drawn.items() if figure is not None}
@@ -41,9 +41,8 @@ def save_own_figures(kept: Kept, returns: Returns, rollout: Rollout, seed: int, 
     return [folder / name for name in found]
 
 
-def returns_figure(returns: Returns, curves: dict[str, list[dict[str, Any]]]) -> Figure:
+def returns_figure(returns: Returns) -> Figure:
     """Returns of the data's episodes and of each policy's; and beside them how the return rose on the way."""
-    between = returns.between
     figure, axes = canvas(1, 2, 10.2, 3.6, gridspec_kw={"width_ratios": [3, 2]})
     left, right = axes[0]
     entries = [("policy", returns.policy.returns, MADE)]
@@ -66,39 +65,32 @@ def returns_figure(returns: Returns, curves: dict[str, list[dict[str, Any]]]) ->
                   va="center", fontsize=9)  # fmt: skip
     left.set_ylim(0, top * (1.2 + 0.16 * (len(entries) - 1)))
     left.set(xlabel="return of an episode", ylabel="share of the data's episodes", title=returns.environment)
-    stages = _stages(returns) if between or returns.behaviour is not None else []
+    stages = _stages(returns)
     if len(stages) > 1:
         beta, mean, error = (np.array(column) for column in zip(*stages, strict=True))
         right.errorbar(beta, mean, error, color=MADE, marker="o", capsize=3)
         right.axhline(returns.data.mean(), color=DATA, linestyle="--", linewidth=1.2)
         right.set(xlabel="beta (0: behaviour cloning)", ylabel="mean return ± error", title="Return on the way")
     else:
-        _episodes(right, returns)
+        _quantiles(right, returns.data, entries)
     return figure
 
 
 def _stages(returns: Returns) -> list[tuple[float, float, float]]:
-    """Beta, mean return and its error: behaviour, policies on the way, and the last if it is not one of them."""
-    rows = [(beta, e.mean, e.stderr) for beta, e in returns.between]
-    if not rows:
-        return []
-    if returns.behaviour is not None and rows[0][0] > 0:
+    """Beta, mean return and its error: behaviour, policies on the way, and the last one."""
+    rows = [(beta, found.mean, found.stderr) for beta, found in returns.between]
+    if rows and returns.behaviour is not None:
         rows.insert(0, (0.0, returns.behaviour.mean, returns.behaviour.stderr))
+    if rows:
+        rows.append((returns.beta, returns.policy.mean, returns.policy.stderr))
     return rows
 
 
-def _episodes(axis: Any, returns: Returns) -> None:
-    """Return against length of each episode, where there is no way to show."""
-    for name, evaluation, colour in (
-        ("behaviour cloning", returns.behaviour, BEHAVIOUR),
-        ("policy", returns.policy, MADE),
-    ):
-        if evaluation is not None and (colour == MADE or evaluation is not returns.policy):
-            axis.scatter(
-                evaluation.lengths, evaluation.returns, s=18, color=colour, alpha=0.7, label=name, linewidths=0
-            )
-    axis.set(xlabel="steps until its end", ylabel="return", title="Episodes")
-    axis.legend(loc="best", fontsize=8)
+def _quantiles(axis: Any, data: np.ndarray, entries: list[tuple[str, np.ndarray, str]]) -> None:
+    """Share of episodes with a lower return, where there is no way to show."""
+    for _, values, colour in [("data", data, DATA), *entries]:
+        axis.ecdf(values, color=colour, linewidth=1.6)
+    axis.set(xlabel="return of an episode", ylabel="share of episodes below", title="Distribution")
 
 
 def q_figure(kept: Kept) -> Figure | None:
@@ -168,7 +160,7 @@ def _actions(axis: Any, made: np.ndarray, behaviour: np.ndarray | None, data: np
     axis.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08))
 
 
-def achieved_figure(steps: Sequence[dict[str, Any]], record: dict[str, Any]) -> Figure | None:
+def achieved_figure(steps: Sequence[dict[str, Any]]) -> Figure | None:
     """Beta aimed at and achieved, and the support's effective actions, round by round; None without rounds."""
     if not steps:
         return None
@@ -178,6 +170,7 @@ def achieved_figure(steps: Sequence[dict[str, Any]], record: dict[str, Any]) -> 
     left.plot(number, [step["beta"] for step in steps], color=TARGET, marker="o", label="aimed at")
     achieved = [np.nan if step["achieved_beta"] is None else step["achieved_beta"] for step in steps]
     left.plot(number, achieved, color=MADE, marker="o", label="achieved (slope of log π − log μ on Q)")
+    left.axhline(0, color=DATA, linewidth=0.8)
     left.set(xlabel="round", ylabel="beta, on Q's scale", title="Beta by round")
     left.legend(loc="best", fontsize=8)
     right.plot(number, [step["n_eff"] for step in steps], color=TARGET, marker="o", label="n_eff within support")

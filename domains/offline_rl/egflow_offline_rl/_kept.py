@@ -38,7 +38,7 @@ class Kept:
             Q (S, K), 0 where there is no critic. K is 1 without a behaviour.
         q, returns: (n,) of held-out rows: Q and the discounted return that came of them; or None.
         episode_returns: (E,) of the data.
-        between: policies on the way (beta, policy), in memory only.
+        between: (beta, policy) of policies on the way, the last one left out; in memory only.
         record: plain values: ``steps``, ``curves``, ``seconds``, ``notes``, ``achieved_beta``, ``tilt_r2``, ``check``,
             ``data`` and ``transitions``.
     """
@@ -60,7 +60,7 @@ class Kept:
         record = {
             "steps": [step.facts() for step in trained.steps],
             "curves": trained.curves,
-            "history": list(trained.history),
+            "history": [*trained.history, *_losses(trained.curves)],
             "seconds": trained.seconds,
             "notes": trained.notes,
             "achieved_beta": trained.achieved_beta,
@@ -145,6 +145,17 @@ def value(policy: Policy, observations: Tensor, actions: Tensor) -> Tensor:
         return torch.zeros(actions.shape[:2])
     device = next(critic.parameters()).device
     return evaluate_support(critic, observations.to(device), actions.to(device)).cpu()
+
+
+def _losses(curves: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Rows of the loss figure for each learner: the first of its figures that is a loss."""
+    rows = []
+    for stage, figures in curves.items():
+        for row in figures:
+            loss = next((number for key, number in row.items() if key.endswith("loss")), None)
+            if loss is not None:
+                rows.append({"stage": stage, "step": row["step"], "loss": loss})
+    return rows
 
 
 def _plain(content: Any) -> Any:

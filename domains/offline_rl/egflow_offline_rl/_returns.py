@@ -16,6 +16,7 @@ from egflow_offline_rl.evaluation import Evaluation, evaluate_policy
 from egflow_offline_rl.options import Options
 
 _SAY_EVERY = 10.0  # seconds
+_ON_THE_WAY = 5
 _DRAWING = ("FlowActor", "GuidedActor", "OneStepActor")  # of the others the best of N draws is the one there is
 
 
@@ -27,7 +28,8 @@ class Returns:
         policy: one draw a step.
         best_of: the best of N draws by the critic, or None.
         behaviour: the flow of the data, or None.
-        between: (beta, evaluation) of policies on the way.
+        between: (beta, evaluation) of policies on the way, at most five of them.
+        beta: that the policy itself aims at.
         data: (E,) undiscounted returns of the data's episodes.
         n: the N of best-of-N.
         environment: its id.
@@ -37,6 +39,7 @@ class Returns:
     best_of: Evaluation | None
     behaviour: Evaluation | None
     between: list[tuple[float, Evaluation]]
+    beta: float
     data: np.ndarray
     n: int
     environment: str
@@ -58,9 +61,11 @@ def measure(kept: Kept, options: Options, seed: int, *, quiet: bool) -> Returns:
     behaviour = None
     if options.bc_baseline:
         behaviour = made if is_bc else run(kept.behaviour, "behaviour cloning") if kept.behaviour is not None else None
-    between = [(beta, run(stage, f"policy at beta {beta:.3g}")) for beta, stage in kept.between]
+    way = kept.between[:: -(-len(kept.between) // _ON_THE_WAY) or 1]
+    between = [(beta, run(stage, f"policy at beta {beta:.3g}")) for beta, stage in way]
+    beta = kept.record["steps"][-1]["beta"] if kept.record["steps"] else 0.0
     name = env if isinstance(env, str) else "" if env is None else env.id
-    return Returns(made, best, behaviour, between, kept.episode_returns.double().numpy(), options.best_of, name)
+    return Returns(made, best, behaviour, between, beta, kept.episode_returns.double().numpy(), options.best_of, name)
 
 
 def return_metrics(found: Returns) -> tuple[dict[str, Any], dict[str, str]]:
