@@ -266,6 +266,10 @@ def test_a_dataset_that_is_not_there_ends_at_once_with_both_remedies(monkeypatch
         assert remedy in str(caught.value)
     with pytest.raises(FileNotFoundError, match="make_data env=HalfCheetah-v5 quality=medium-expert"):
         load_dataset("egflow/halfcheetah/medium-expert-v0")
+    with pytest.raises(FileNotFoundError, match=r"download D4RL/pointmaze/medium-v2 .* env=PointMaze_Medium-v3$"):
+        load_dataset("D4RL/pointmaze/medium-v2")
+    with pytest.raises(FileNotFoundError, match=r"minari download mujoco/ant/expert-v0 .* env=…"):
+        load_dataset("mujoco/ant/expert-v0")
 
 
 @pytest.mark.parametrize("name", ["hopper-medium", "../secret-v0", "", "a b-v0"])

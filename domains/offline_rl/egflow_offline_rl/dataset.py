@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from egflow_offline_rl.environments import flatten_observation, observation_keys, spec_from_json
+from egflow_offline_rl.environments import family, flatten_observation, observation_keys, spec_from_json
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -109,6 +109,8 @@ def load_dataset(name: str) -> Transitions:
         _checks.check_spaces(name, dataset.observation_space, dataset.action_space)
         _checks.check_digest(name, folder, metadata)
         fields = _read(name, dataset)
+    except ImportError as error:  # a format other than hdf5
+        raise ModuleNotFoundError(f"data={name} cannot be read: {' '.join(str(error).split())}") from error
     except (OSError, KeyError, RuntimeError, AssertionError, json.JSONDecodeError) as error:
         raise ValueError(
             f"data={name}: {folder} is corrupt or half-written ({' '.join(str(error).split())[:150]}): delete "
@@ -239,17 +241,17 @@ def _facts(dataset: MinariDataset, metadata: Mapping[str, Any]) -> dict[str, Any
 
 
 def _not_there(name: str, folder: Path) -> str:
-    environments = {"hopper": "Hopper-v5", "halfcheetah": "HalfCheetah-v5", "walker2d": "Walker2d-v5"}
-    environments |= {"pendulum": "Pendulum-v1", "inverteddoublependulum": "InvertedDoublePendulum-v5"}
-    environments |= {"pointmaze_umaze": "PointMaze_UMaze-v3", "pointmaze_medium": "PointMaze_Medium-v3"}
-    env = next((environments[part] for part in reversed(name.lower().split("/")) if part in environments), "Hopper-v5")
-    found = re.search(r"medium-replay|medium-expert|medium", name.rsplit("/", 1)[-1])
-    make = f"python -m egflow_offline_rl.make_data env={env} quality={found[0] if found else 'medium-replay'}"
+    from egflow_offline_rl.make_data import ENVIRONMENTS
+
+    plain = re.sub(r"[/-]", "_", name.lower())
+    env = next((known for known in ENVIRONMENTS if family(known) in plain), None)
+    found = re.search(r"medium_replay|medium_expert|medium", plain.replace("pointmaze_medium", ""))
+    quality = "" if env is None or found is None else f" quality={found[0].replace('_', '-')}"
+    make = f"python -m egflow_offline_rl.make_data env={env or '…'}{quality}"
+    there = f"data={name} is not in {folder.parent}"
     if name.startswith("egflow/"):
-        return (
-            f"data={name} is not in {folder.parent}: make it with  {make}  (or name one that  minari list local  shows)"
-        )
-    return f"data={name} is not in {folder.parent}: fetch it with  minari download {name}  or make one with  {make}"
+        return f"{there}: make it with  {make}  (only others' datasets come by  minari download {name})"
+    return f"{there}: fetch it with  minari download {name}  or make one with  {make}"
 
 
 def _is_mujoco(spec: EnvSpec | None) -> bool:
