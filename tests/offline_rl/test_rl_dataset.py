@@ -287,6 +287,11 @@ def test_a_missing_extra_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         make_environment("PointMaze_UMaze-v3")
 
 
+def test_a_number_is_a_vector_of_one() -> None:
+    write([episode(0, 2, True, np.array([3.0, 4.0, 5.0]))], Box(-9, 9, (), np.float64))
+    assert load_dataset(NAME).next_observations.tolist() == [[4], [5]]
+
+
 def test_no_episodes_are_refused() -> None:
     write([])
     with pytest.raises(ValueError, match="no episodes"):

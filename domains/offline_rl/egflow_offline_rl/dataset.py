@@ -172,7 +172,7 @@ def _read(name: str, dataset: MinariDataset) -> dict[str, Tensor]:
 
     if dataset.total_episodes == 0:
         raise ValueError(f"data={name} has no episodes; expected at least one: make or download it again")
-    observation_size = len(flatten_observation(dataset.observation_space.sample()))
+    observation_size = flatten_observation(dataset.observation_space.sample()).size
     sizes = {"observations": observation_size, "actions": dataset.action_space.shape[0]}
     columns: dict[str, list[np.ndarray]] = {}
     for number, episode in enumerate(dataset.iterate_episodes()):
