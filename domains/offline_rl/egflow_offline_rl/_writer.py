@@ -116,7 +116,6 @@ def _create(
     description: str,
 ) -> None:
     environment = make_environment(env, disable_env_checker=False)
-    low, high = reference or (None, None)
     needed = ("gymnasium", "mujoco") if "mujoco" in type(environment.unwrapped).__module__ else ("gymnasium",)
     buffers = [
         EpisodeBuffer(
@@ -130,18 +129,18 @@ def _create(
         for episode in episodes
     ]
     try:
-        minari.create_dataset_from_buffers(
+        dataset = minari.create_dataset_from_buffers(
             dataset_id,
             buffers,
             env=environment,
             algorithm_name=algorithm,
             author="egflow",
             description=description,
-            ref_min_score=low,
-            ref_max_score=high,
             requirements=[f"{package}=={importlib.metadata.version(package)}" for package in needed],
             data_format="hdf5",
         )
+        if reference is not None:  # as arguments, Minari would make the environment once more for them
+            dataset.storage.update_metadata({"ref_min_score": reference[0], "ref_max_score": reference[1]})
     finally:
         environment.close()
 
