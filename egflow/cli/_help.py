@@ -31,6 +31,7 @@ _EXAMPLES = {
         "python -m egflow.evaluate run=runs/mine",
         "python -m egflow.evaluate run=runs/every beta=5.5",
         "python -m egflow.evaluate run=runs/mine score='my.py:f'",
+        "python -m egflow.evaluate run=runs/hopper offline_rl.episodes=50",
     ],
     "benchmark": ["python -m egflow.benchmark suite=toys", "python -m egflow.benchmark suite=toys quick=true"],
 }  # fmt: skip

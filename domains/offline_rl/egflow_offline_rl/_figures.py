@@ -138,7 +138,9 @@ def actions_figure(kept: Kept, seed: int) -> Figure:
             continue
         _actions(axis, made[index], None if behaviour is None else behaviour[index], data[index])
         axis.set_title(f"state {chosen[index]}", fontsize=9)
-    axes[0, 0].legend(loc="best", fontsize=7)
+    for handle in axes[0, 0].legend(loc="best", fontsize=7).legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
     figure.supxlabel("action[0], in units of the space", fontsize=10)
     figure.supylabel("action[1]" if size > 1 else "density", fontsize=10)
     return figure

@@ -34,8 +34,8 @@ class Kept:
     Attributes:
         policy: what the run was for.
         behaviour: the flow of the data as a policy, or None.
-        support: states of held-out episodes (S, obs), the data's action and then the behaviour's (S, K, act), and their
-            Q (S, K), 0 where there is no critic. K is 1 without a behaviour.
+        support: states of held-out episodes in random order (S, obs), the data's action and then the behaviour's
+            (S, K, act), and their Q (S, K), 0 where there is no critic. K is 1 without a behaviour.
         q, returns: (n,) of held-out rows: Q and the discounted return that came of them; or None.
         episode_returns: (E,) of the data.
         between: (beta, policy) of policies on the way, the last one left out; in memory only.
@@ -75,7 +75,7 @@ class Kept:
         return cls(
             policy=trained.policy,
             behaviour=trained.behaviour,
-            support=Support(support.observations.cpu(), support.actions.cpu(), support.q.cpu()),
+            support=_shuffled(support),
             q=None if check is None else check.q.cpu(),
             returns=None if check is None else check.returns.cpu(),
             episode_returns=transitions.episode_returns,
@@ -126,6 +126,12 @@ class Kept:
             )
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder}: the account's files are damaged: {' '.join(str(error).split())}") from None
+
+
+def _shuffled(support: Support) -> Support:
+    """On the CPU, in a fixed random order of the states, so that the first few are like all."""
+    order = torch.randperm(len(support.q), generator=torch.Generator().manual_seed(0))
+    return Support(*(part.cpu()[order] for part in (support.observations, support.actions, support.q)))
 
 
 def data_support(policy: Policy, transitions: Transitions) -> Support:
