@@ -3,7 +3,7 @@
 Data: 100,000 transitions (20,000 of Pendulum) of `python -m egflow_offline_rl.make_data`, seed 0, made first if there
 are none. Each method is trained from three seeds and evaluated in 20 episodes from fixed resets, last networks, never
 the best; `return` and `normalized` (by the data's own reference scores, x 100) are mean ± standard deviation of seeds.
-`data return` is the mean return of the data's episodes. Scores on these data are not D4RL's, and stand in no table with them.
+`data return` is the mean of the data's episodes. Scores on these data are not D4RL's, and stand in no table with them.
 
 Behaviour flow 8,000 steps of 256 rows; critics, td3bc, iql, fql and guided_actor 15,000 updates of 256; policies 6,000
 steps. The settings were chosen on seed 0 of Hopper and Pendulum medium-replay, which the table does not hold. beta is 4
