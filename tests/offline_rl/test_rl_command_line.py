@@ -13,9 +13,12 @@ import pytest
 import torch
 import yaml
 from egflow_offline_rl import SPEC, load_policy
+from egflow_offline_rl._figures import returns_figure
+from egflow_offline_rl._returns import Returns, return_metrics, words
 from egflow_offline_rl._rollout import render, roll_out
 from egflow_offline_rl.dataset import Transitions
 from egflow_offline_rl.domain import OfflineRL, making
+from egflow_offline_rl.evaluation import Evaluation
 from egflow_offline_rl.methods import METHODS
 from egflow_offline_rl.options import Options
 
@@ -269,3 +272,27 @@ def test_a_rollout_is_the_evaluations_first_episode(monkeypatch: pytest.MonkeyPa
     found = evaluate_policy(policy, episodes=1, seed=3)
     assert rollout.rewards.sum() == pytest.approx(found.returns[0], abs=1e-9)
     assert rollout.observations.shape == (21, 3) and rollout.actions.shape == (20, 1)
+
+
+def evaluation(*returns: float) -> Evaluation:
+    made = np.array(returns)
+    return Evaluation(made, np.full(len(made), 7), made / 10, "the table", 1.0, 1.0)
+
+
+def test_returns_side_by_side() -> None:
+    policy, bc = evaluation(2000.0, 2200.0, 2400.0), evaluation(800.0, 1000.0, 1200.0)
+    middle = evaluation(1500.0, 1500.0)
+    found = Returns(policy, None, bc, [(1.0, middle)], 3.0, np.array([500.0, 700.0]), 8, "Hopper-v5")
+    error = 200 / 3**0.5
+    shown = f"return: policy 2,200 ± {error:.0f}, behaviour cloning 1,000 ± {error:.0f}, data 600 "
+    assert words(found).splitlines()[0] == f"{shown}(3 episodes of Hopper-v5, ± standard error)"
+    metrics, notes = return_metrics(found)
+    assert metrics["beats_data"] == pytest.approx(1600 / error)
+    assert metrics["beats_bc"] == pytest.approx(1200 / (error * 2**0.5))
+    assert metrics["normalized_return_mean"] == 220 and metrics["normalized_return_std"] == 20
+    curve = returns_figure(found).axes[1].lines[0]
+    assert curve.get_xdata().tolist() == [0, 1, 3] and curve.get_ydata().tolist() == [1000, 1500, 2200]
+    assert returns_figure(replace(found, beta=0.0, between=[])).axes[1].get_title() == "Distribution"
+    metrics, notes = return_metrics(replace(found, policy=evaluation(5.0), behaviour=None))
+    assert metrics["return_std"] is None and metrics["beats_data"] is None and metrics["bc_return_mean"] is None
+    assert {"return_std", "bc_return_mean"} <= notes.keys()

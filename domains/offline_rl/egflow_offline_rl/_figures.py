@@ -79,11 +79,9 @@ def returns_figure(returns: Returns) -> Figure:
 def _stages(returns: Returns) -> list[tuple[float, float, float]]:
     """Beta, mean return and its error: behaviour, policies on the way, and the last one."""
     rows = [(beta, found.mean, found.stderr) for beta, found in returns.between]
-    if rows and returns.behaviour is not None:
+    if returns.behaviour is not None:
         rows.insert(0, (0.0, returns.behaviour.mean, returns.behaviour.stderr))
-    if rows:
-        rows.append((returns.beta, returns.policy.mean, returns.policy.stderr))
-    return rows
+    return [*rows, (returns.beta, returns.policy.mean, returns.policy.stderr)] if returns.beta else []
 
 
 def _quantiles(axis: Any, data: np.ndarray, entries: list[tuple[str, np.ndarray, str]]) -> None:

@@ -21,7 +21,7 @@ from egflow_offline_rl.support import Support
 
 if TYPE_CHECKING:
     from egflow_offline_rl.dataset import Transitions
-    from egflow_offline_rl.methods import Trained
+    from egflow_offline_rl._work import Trained
 
 _STATES = 20_000
 _BEHAVIOUR = "behaviour_policy"
