@@ -30,6 +30,7 @@ from egflow_offline_rl.support import Support, draw_actions
 
 _GREED = 8.0  # alpha_q times the returns' standard deviation: 1 on Q's own scale chases its own errors on 100,000 rows
 _HELD_STATES = 2_000
+_FEW_ROWS = 50  # with known returns, below which a correlation would mean nothing
 _MEASURED_AT = 256
 
 
@@ -180,7 +181,7 @@ class Work:
             self.notes["q_return_correlation"] = "fewer than four episodes: none is held out"
             return None
         rows = self.held[self.trusted[self.held]]
-        if len(rows) < 2:  # every episode is cut before the rest of its return is negligible
+        if len(rows) < _FEW_ROWS:  # every episode is cut before the rest of its return is negligible
             step = self.transitions.step[self.held]
             rows = self.held[step <= step.max() // 4]
             self.notes["q_return_correlation"] = (

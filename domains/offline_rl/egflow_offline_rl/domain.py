@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_DATA", "OfflineRL"]
 
-DEFAULT_DATA = "egflow/hopper/medium-replay-v0"
+DEFAULT_DATA = "egflow/pendulum/medium-replay-v0"
+_FEWER = {"Pendulum-v1": 20_000}  # 100 episodes: as much as a pendulum needs
 
 
 class OfflineRL:
@@ -161,14 +162,15 @@ def _make(name: str, recipe: tuple[str, str], job: Job) -> None:
     from egflow_offline_rl.make_data import make_dataset
 
     env, quality = recipe
+    transitions = _FEWER.get(env, 100_000)
     print(
         f"data={name} is not there: it is made first, once "
-        f"(python -m egflow_offline_rl.make_data env={env} quality={quality})",
+        f"(python -m egflow_offline_rl.make_data env={env} quality={quality} transitions={transitions})",
         file=sys.stderr,
         flush=True,
     )
     progress = "none" if job.options.progress == "quiet" else job.options.progress
-    make_dataset(env, quality, progress=progress)
+    make_dataset(env, quality, transitions, progress=progress)
 
 
 def _rows(kept: Kept, observations: torch.Tensor, seed: int) -> dict[str, np.ndarray]:
