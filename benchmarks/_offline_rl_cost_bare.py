@@ -49,7 +49,7 @@ def td3bc() -> Work:
                 loss.backward(inputs=list(actor.parameters()))
                 of_actor.step()
                 with torch.no_grad():
-                    torch._foreach_lerp_(slow, fast, 0.005)
+                    torch._foreach_lerp_(slow, fast, 0.005)  # pyright: ignore[reportPrivateImportUsage] - not in its stubs
 
     return train
 
