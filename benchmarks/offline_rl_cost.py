@@ -13,9 +13,9 @@ of the turns, lowest to highest. Nobody writes files; finite losses and metrics 
   beta. The others: 15,000 steps. All: 20 episodes in Hopper of 1,000 steps each, which nothing ends (its setting), by
   each one's own evaluation: egflow steps all episodes at once, the peers one after the other.
 
-Measured before, on another machine's state, so not to be set against the table's times (shared facts of the project):
-seconds per 1,000 steps of CORL TD3+BC 12 to 13, IQL 20; d3rlpy 16.5 and 22; FQL (JAX) 19; Diffusion-QL of 5 steps 96;
-QGPO 58 (behaviour), 54 (critic), 145 (guidance), and 59 ms an action.
+Measured earlier, in another state of the machine, so not to be set against the table's milliseconds: seconds per 1,000
+steps of CORL TD3+BC 12 to 13, IQL 20; d3rlpy 16.5 and 22; FQL (JAX) 19; Diffusion-QL of 5 steps 96; QGPO, the method
+most like QIPO, 58 (behaviour), 54 (critic), 145 (guidance), and 59 ms an action: at QIPO's numbers of steps 2,144 s.
 """
 
 from __future__ import annotations
