@@ -20,8 +20,8 @@ from egflow_offline_rl.replay import held_out_rows
 from egflow_offline_rl.support import Support
 
 if TYPE_CHECKING:
-    from egflow_offline_rl.dataset import Transitions
     from egflow_offline_rl._work import Trained
+    from egflow_offline_rl.dataset import Transitions
 
 _STATES = 20_000
 _BEHAVIOUR = "behaviour_policy"

@@ -120,7 +120,8 @@ def learn(
 def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
     """target ← (1 − rate)·target + rate·source, in place."""
     parameters: list[Tensor] = list(target.parameters())
-    torch._foreach_lerp_(parameters, [p.detach() for p in source.parameters()], rate)
+    # not in torch's stubs
+    torch._foreach_lerp_(parameters, [p.detach() for p in source.parameters()], rate)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
