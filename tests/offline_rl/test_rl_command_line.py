@@ -107,6 +107,9 @@ def test_a_run_its_evaluation_and_its_samples(command: Command, tmp_path: Path) 
     assert (first["domain"], first["method"], first["beta"], first["reference"]) == ("offline_rl", "qipo", 0.3, "base")
     metrics = first["domain_metrics"]
     assert metrics.keys() >= KEYS and metrics["episodes"] == 2 and metrics["best_of_n"] == 2
+    # beta is asked for in units of 1/σ_Q (normalize=global_std), and spent on Q's own scale
+    spent = first["rounds"]["rounds"][-1]["beta"]
+    assert "σ_Q" in first["energy"] and metrics["beta_sigma_q"] == pytest.approx(spent * metrics["sigma_q"], rel=1e-6)
     assert all(key in first["notes"] for key in ("log_z", "reference")) and first["log_z"] is None
     with np.load(run / "samples.npz") as samples:
         assert samples["observations"].shape == (len(samples["actions"]), 3) and samples["actions"].shape[1] == 1
@@ -218,10 +221,10 @@ def test_the_default_data_are_made_first(command: Command, tmp_path: Path, monke
     made: list[tuple[str, str]] = []
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setattr(
-        "egflow_offline_rl.make_data.make_dataset", lambda env, quality, **_: made.append((env, quality))
+        "egflow_offline_rl.make_data.make_dataset", lambda env, quality, *_, **__: made.append((env, quality))
     )
     code, _, err = command("train", *SMALL, "method=bc", "run_dir=run")
-    assert code == 0 and made == [("Hopper-v5", "medium-replay")] and "it is made first" in err
+    assert code == 0 and made == [("Pendulum-v1", "medium-replay")] and "it is made first" in err
     assert (
         making("egflow/pendulum/medium-v0") == ("Pendulum-v1", "medium") and making("egflow/nothing/medium-v0") is None
     )

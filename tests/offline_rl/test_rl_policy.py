@@ -13,6 +13,7 @@ import pytest
 import torch
 from egflow_offline_rl import load_policy
 from egflow_offline_rl.actors import FlowActor
+from egflow_offline_rl.baselines.qgpo import GuidedActor
 from egflow_offline_rl.networks import DeterministicActor, GaussianActor, OneStepActor, TwinQ
 from egflow_offline_rl.policy import ACTORS, Policy
 from egflow_offline_rl.replay import Scaling
@@ -41,6 +42,7 @@ def actors() -> dict[str, object]:
         "GaussianActor": GaussianActor(3, 2, width=8),
         "OneStepActor": OneStepActor(3, 2, width=8, depth=1),
         "FlowActor": FlowActor(flow(), "euler:4"),
+        "GuidedActor": GuidedActor(flow(), width=8, depth=2, scale=0.5, solver="euler:4"),
     }
 
 

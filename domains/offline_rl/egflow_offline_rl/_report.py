@@ -28,6 +28,7 @@ WITH_BETA = ("qipo", "qipo_ot", "qipo_diff", "guided_actor", "qgpo")
 """Methods that aim at μ·exp(beta·Q); of the others the account is at beta 0, against the data as they are."""
 
 
+_IN_ROUNDS = ("qipo", "guided_actor")
 _DENSITY = ("achieved_beta", "tilt_r2")
 
 
@@ -35,7 +36,7 @@ def account(kept: Kept, job: Job, options: Options) -> TiltReport:
     """The report of a run's policy on its held-out states; ``domain_metrics`` holds what concerns Q."""
     states = min(job.n, len(kept.support.observations))
     seen, actions, q = (getattr(kept.support, name) for name in ("observations", "actions", "q"))
-    beta, unit = total_beta(kept, job), _unit(kept, options)
+    beta, unit = total_beta(kept, job), _unit(kept, job, options)
     centre = (q[:, 1:] if q.shape[1] > 1 else q).double().mean(1, keepdim=True)
     advantage = (q.double() - centre) / unit
     inside = torch.exp(-torch.logsumexp(beta * advantage, 1, keepdim=True).clamp(max=600.0))
@@ -55,7 +56,7 @@ def account(kept: Kept, job: Job, options: Options) -> TiltReport:
         energies=EnergyValues.from_tensor(-advantage.flatten()),
         sample_energies=EnergyValues.from_tensor(-own.flatten()),
         reference="base" if several else "data",
-        energy_name=_energy_name(kept, options),
+        energy_name=_energy_name(kept, job, options),
         notes={**_notes(kept, job, beta), **record["notes"]},
         domain="offline_rl",
         method=job.method,
@@ -75,7 +76,7 @@ def account(kept: Kept, job: Job, options: Options) -> TiltReport:
         made_report,
         log_z=None,
         log_z_stderr=None,
-        achieved_beta=record["achieved_beta"],
+        achieved_beta=record["achieved_beta"] * float(unit.mean()) if known else None,
         tilt_r2=record["tilt_r2"],
         notes={key: word for key, word in made_report.notes.items() if not (known and key in _DENSITY)},
     )
@@ -86,7 +87,7 @@ def total_beta(kept: Kept, job: Job) -> float:
     if job.method not in WITH_BETA:
         return 0.0
     steps = kept.record["steps"]
-    return float(steps[-1]["beta"]) if steps else job.beta
+    return float(steps[-1]["beta"]) if steps and job.method not in _IN_ROUNDS else job.beta
 
 
 @torch.no_grad()
@@ -103,18 +104,23 @@ def evaluations(policy: Policy) -> float | None:
     return None if getattr(policy.actor, "flows", None) else 1.0
 
 
-def _unit(kept: Kept, options: Options) -> Tensor:
-    """What A is divided by: 1, or each state's σ_Q where beta is meant in its units. (S, 1) float64."""
-    q = kept.support.q.double()
-    if options.normalize == "per_state_std" and kept.policy.method in ("qipo", "guided_actor") and q.shape[1] > 1:
+def _unit(kept: Kept, job: Job, options: Options) -> Tensor:
+    """What A is divided by, (S, 1) float64: 1, or σ_Q as `normalize` says, so that beta is what was asked for."""
+    q, steps = kept.support.q.double(), kept.record["steps"]
+    one = torch.ones(len(q), 1, dtype=torch.float64)
+    if job.method not in _IN_ROUNDS or not steps:
+        return one
+    if options.normalize == "per_state_std":
         return q_unit(q, "per_state_std")
-    return torch.ones(len(q), 1, dtype=torch.float64)
+    reached = steps[-1]["beta"]  # on Q's own scale
+    return one * (job.beta / reached if reached else 1.0)
 
 
-def _energy_name(kept: Kept, options: Options) -> str:
+def _energy_name(kept: Kept, job: Job, options: Options) -> str:
     if kept.policy.critic is None:
         return "none (the method has no critic)"
-    return "−(Q − mean Q of the state)" + (" / σ_Q(s)" if options.normalize == "per_state_std" else "")
+    unit = {"global_std": " / σ_Q", "per_state_std": " / σ_Q(s)"}.get(options.normalize, "")
+    return "−(Q − mean Q of the state)" + (unit if job.method in _IN_ROUNDS else "")
 
 
 def _rounds(steps: list[dict[str, Any]], beta: float) -> dict[str, Any] | None:
@@ -147,13 +153,14 @@ def _q_metrics(kept: Kept, beta: float, unit: Tensor) -> dict[str, Any]:
     """What concerns Q within the support and against returns."""
     check = kept.record["check"] or {}
     several = kept.support.q.shape[1] > 1 and kept.policy.critic is not None
-    log_w = log_weights_within(kept.support.q.double() / unit, beta)
+    scaled = kept.support.q.double() / unit
+    log_w = log_weights_within(scaled, beta)
     return {
         "data": kept.record["data"],
         "transitions": kept.record["transitions"],
         "support": kept.support.q.shape[1] - 1,
         "sigma_q": kept.support.sigma_q if several else None,
-        "beta_sigma_q": beta * kept.support.sigma_q if several else None,
+        "beta_sigma_q": beta * float(scaled.std(1).mean()) if several else None,
         "support_n_eff": float(effective(log_w).mean()) if several else None,
         "support_max_weight": float(log_w.exp().amax(1).mean()) if several else None,
         "q_return_correlation": check.get("correlation"),
