@@ -91,8 +91,8 @@ def measure(
             ]
             ratios = [block["value"] / block["floor"] for block in blocks if block is not None]
             row[f"{whose}: {moment}"] = round(statistics.mean(ratios), 2) if ratios else None
-            known = blocks[0] is not None  # too few effective points have no distance
-            row[f"{whose}: perfect"] = round(blocks[0]["expected"] / blocks[0]["floor"], 2) if known else None
+            first = blocks[0]  # too few effective points have no distance
+            row[f"{whose}: perfect"] = None if first is None else round(first["expected"] / first["floor"], 2)
         row[f"{whose}: points"] = round(n_eff(log_weights(energies, left)))
     return row | {"seconds": round(seconds, 1)}
 

@@ -46,7 +46,9 @@ def tilted(behaviour: Flow, data: States, beta: float, **changed: object) -> tup
         "target_ess": 0.5, "support": 16, "rounds": 4, "defensive": 0.1, "normalize": "none", "steps": 1_200,
         "batch_size": 256, "seed": 1, "options": QUIET,
     }  # fmt: skip
-    return in_rounds(behaviour, Linear(), data, beta=beta, **(settings | changed))  # type: ignore[arg-type]
+    flows, done = in_rounds(behaviour, Linear(), data, beta=beta, **(settings | changed))  # type: ignore[arg-type]
+    assert len(flows) == len(done)
+    return flows[-1], done
 
 
 def test_sampled_actions_have_the_weighted_losses_gradient() -> None:
@@ -119,7 +121,7 @@ def test_renewal_multiplies_up(behaviour: Flow, data: States) -> None:
     settings = {"beta": 0.8, "support": 16, "batch_size": 256, "seed": 1, "options": QUIET}
     once, _ = by_renewal(behaviour, Linear(), data, renew_every=400, steps=400, **settings)  # type: ignore[arg-type]
     thrice, done = by_renewal(behaviour, Linear(), data, renew_every=400, steps=1_200, **settings)  # type: ignore[arg-type]
-    one, three = (float(draw_actions(p, data.observations[:2_000], 1, seed=5).mean()) for p in (once, thrice))
+    one, three = (float(draw_actions(p, data.observations[:2_000], 1, seed=5).mean()) for p in (once[-1], thrice[-1]))
     assert [step.beta for step in done] == pytest.approx([0.8, 1.6, 2.4])
     # one action of 17 is the data's, which pulls the second and third back
     assert 0.75 < one / (0.8 * SLOPE * SPREAD**2) < 1.05 and 2.1 < three / one < 3.1

@@ -80,7 +80,7 @@ class Kept:
             returns=None if check is None else check.returns.cpu(),
             episode_returns=transitions.episode_returns,
             record=record,
-            between=tuple(getattr(trained, "between", ())),
+            between=trained.between,
         )
 
     def save(self, folder: Path) -> None:

@@ -21,11 +21,11 @@ _PLAIN_EVERY = 10.0  # seconds
 
 
 class StepsLine:
-    """How many environment steps are done of how many.
+    """How many steps, or states, are done of how many.
 
     Args:
         label: what is under way.
-        total: steps at most.
+        total: how many at most.
         kind: "auto" (a bar on a terminal, else plain lines), "plain" or "none".
     """
 
@@ -55,7 +55,7 @@ class StepsLine:
             self._bar.update(self._task, completed=min(steps, self._total), note=note)
         elif self._plain and time.monotonic() - self._last > _PLAIN_EVERY:
             self._last = time.monotonic()
-            print(f"{self._label}: {steps:,} of {self._total:,} steps, {note}", file=sys.stderr, flush=True)
+            print(f"{self._label}: {steps:,} of {self._total:,}, {note}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

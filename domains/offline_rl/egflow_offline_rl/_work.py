@@ -7,7 +7,7 @@ share a folder (the benchmark's) share the behaviour and the critic.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ class Trained:
     Attributes:
         policy: trained. behaviour: the flow of the data as a policy, or None where the method needs none.
         critic: Q, (members, batch), or None.
+        between: (beta, policy) after each round but the last.
         steps: rounds or renewals of beta, or none.
         check: Q against held-out returns, or None.
         support: held-out states with the data's action and the behaviour's, and their Q; None without behaviour or Q.
@@ -53,6 +54,7 @@ class Trained:
     policy: Policy
     behaviour: Policy | None = None
     critic: nn.Module | None = None
+    between: tuple[tuple[float, Policy], ...] = ()
     steps: list[Step] = field(default_factory=list)
     check: CriticCheck | None = None
     support: Support | None = None
@@ -92,10 +94,11 @@ class Work:
     def stage(self, name: str) -> TrainingOptions:
         return replace(self.job.options, stage=name)
 
-    def timed(self, name: str, work: Callable[[], Any]) -> Any:
+    def timed(self, name: str, work: Callable[[], Any], spent: Callable[[Any], float] = lambda made: 0.0) -> Any:
+        """Do a stage and keep its seconds: of what was resumed, those that its checkpoints tell (``spent``)."""
         started = time.monotonic()
         made = work()
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 1)
+        self.seconds[name] = round(max(time.monotonic() - started, spent(made)), 1)
         return made
 
     def behaviour(self, path: str | None = None) -> Flow:
@@ -115,6 +118,7 @@ class Work:
                     seed=self.job.seed,
                     options=self.stage(f"behaviour-{key}"),
                 ),
+                lambda made: made.train_seconds,
             )
             self.history += flow.history
             self._behaviours[key] = flow
@@ -127,7 +131,13 @@ class Work:
             flow = self.behaviour()
             support = self.timed(
                 "support",
-                lambda: draw_actions(flow, self.replay.next_observations, options.support, seed=mix(seed, 37)),
+                lambda: draw_actions(
+                    flow,
+                    self.replay.next_observations,
+                    options.support,
+                    seed=mix(seed, 37),
+                    progress=self.job.options.progress,
+                ),
             )
             known = self.returns[self.kept]
             shift, unit = float(known.mean()), float(known.std()) or 1.0
@@ -151,7 +161,7 @@ class Work:
     def learn(self, stage: str, learner: Learner, replay: Replay, steps: int) -> None:
         size, seed = self.options.q_batch_size, mix(self.job.seed, 11)
         run = lambda: learn(learner, replay, steps=steps, batch_size=size, seed=seed, options=self.stage(stage))  # noqa: E731
-        self.curves[stage] = self.timed(stage, run)
+        self.curves[stage] = self.timed(stage, run, lambda rows: rows[-1]["seconds"])
 
     def states(self) -> States:
         """Where policies are improved."""
@@ -198,21 +208,25 @@ class Work:
         return found
 
     def finish(
-        self, method: str, actor: Actor, *, flow: Flow | None = None, path: str | None = None,
-        critic: nn.Module | None = None, stage: str = "critic", steps: list[Step] | None = None,
+        self, method: str, actor: Actor, *, flows: Sequence[Flow] = (), path: str | None = None,
+        critic: nn.Module | None = None, stage: str = "critic", steps: Sequence[Step] = (),
     ) -> Trained:  # fmt: skip
         """The record, with what is measured on held-out states where there is a behaviour and a critic."""
         behaviour = self._behaviours.get(path or "cond_ot")
         support, slope, r2 = None, None, None
         if behaviour is not None and critic is not None:
             support = held_support(behaviour, critic, self.held_states(), self.options.support, self.job.seed)
-            if flow is not None and self.sizes[1] <= 16:
-                slope, r2 = achieved_beta(flow, behaviour, critic, support.observations[:_MEASURED_AT])
+            if flows and self.sizes[1] <= 16:
+                slope, r2 = achieved_beta(flows[-1], behaviour, critic, support.observations[:_MEASURED_AT])
         return Trained(
             policy=self.policy(actor, method, critic),
             behaviour=None if behaviour is None else self.policy(FlowActor(behaviour), "bc"),
             critic=critic,
-            steps=steps or [],
+            between=tuple(
+                (step.beta, self.policy(FlowActor(flow), method))
+                for step, flow in zip(steps[:-1], flows[:-1], strict=False)
+            ),
+            steps=list(steps),
             check=None if critic is None else self.check(critic, stage),
             support=support,
             achieved_beta=slope,

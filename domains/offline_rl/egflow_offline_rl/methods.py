@@ -34,7 +34,7 @@ def _bc(work: Work) -> Trained:
     return work.finish("bc", FlowActor(work.behaviour()))
 
 
-def _in_rounds(work: Work) -> tuple[Flow, list[Step]]:
+def _in_rounds(work: Work) -> tuple[list[Flow], list[Step]]:
     options, job = work.options, work.job
     return work.timed(
         "policy",
@@ -53,20 +53,25 @@ def _in_rounds(work: Work) -> tuple[Flow, list[Step]]:
             seed=job.seed,
             options=work.stage("qipo"),
         ),
+        _spent,
     )
 
 
 def _qipo(work: Work) -> Trained:
     work.critic()
-    flow, steps = _in_rounds(work)
-    return work.finish("qipo", FlowActor(flow), flow=flow, critic=work.critic().slow, steps=steps)
+    flows, steps = _in_rounds(work)
+    return work.finish("qipo", FlowActor(flows[-1]), flows=flows, critic=work.critic().slow, steps=steps)
+
+
+def _spent(made: tuple[list[Flow], list[Step]]) -> float:
+    return sum(flow.train_seconds for flow in made[0])
 
 
 def _published(method: str, path: str | None) -> Callable[[Work], Trained]:
     def run(work: Work) -> Trained:
         critic, options, job = work.critic().slow, work.options, work.job
         behaviour = work.behaviour(path)
-        flow, steps = work.timed(
+        flows, steps = work.timed(
             "policy",
             lambda: by_renewal(
                 behaviour,
@@ -80,8 +85,9 @@ def _published(method: str, path: str | None) -> Callable[[Work], Trained]:
                 seed=job.seed,
                 options=work.stage(method),
             ),
+            _spent,
         )
-        return work.finish(method, FlowActor(flow), flow=flow, path=path, critic=critic, steps=steps)
+        return work.finish(method, FlowActor(flows[-1]), flows=flows, path=path, critic=critic, steps=steps)
 
     return run
 
@@ -89,8 +95,8 @@ def _published(method: str, path: str | None) -> Callable[[Work], Trained]:
 def _guided_actor(work: Work) -> Trained:
     """FQL's one-step actor, kept near the weighted flow in place of the behaviour."""
     work.critic()
-    flow, steps = _in_rounds(work)
-    learner = _fql(work, flow)
+    flows, steps = _in_rounds(work)
+    learner = _fql(work, flows[-1])
     work.learn("guided_actor", learner, work.replay, work.options.critic_steps)
     return work.finish("guided_actor", learner.actor, critic=learner.critic, stage="guided_actor", steps=steps)
 

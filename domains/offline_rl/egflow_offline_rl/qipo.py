@@ -92,7 +92,7 @@ def in_rounds(
     batch_size: int,
     seed: int,
     options: TrainingOptions,
-) -> tuple[Flow, list[Step]]:
+) -> tuple[list[Flow], list[Step]]:
     """A fixed total beta over rounds: π ∝ μ·exp(beta·Q / scale).
 
     Args:
@@ -110,13 +110,13 @@ def in_rounds(
         batch_size, seed, options: of the trainings.
 
     Returns:
-        The policy, and a record of each round.
+        The policy after each round, the last being the result, and a record of each.
     """
     own = draw_actions(behaviour, states.observations, support, seed=mix(seed, 41))
     own = torch.cat([states.actions[:, None], own], 1)
     own_q = evaluate_support(q, states.observations, own)
     unit = q_unit(own_q, normalize)
-    flow, reached, done = behaviour, 0.0, []
+    flow, reached, flows, done = behaviour, 0.0, [], []
     for k in range(1, rounds + 1):
         started = time.monotonic()
         actions = own[:, 1:] if k == 1 else draw_actions(flow, states.observations, support, seed=mix(seed, 41, k))
@@ -144,10 +144,11 @@ def in_rounds(
                 flow, behaviour, q, states, values, fresh, k, reached / scale, step / scale, steps // rounds, seconds
             )
         )
+        flows.append(flow)
         _tell(options, done[-1])
         if reached >= beta:
             break
-    return flow, done
+    return flows, done
 
 
 def by_renewal(
@@ -162,7 +163,7 @@ def by_renewal(
     batch_size: int,
     seed: int,
     options: TrainingOptions,
-) -> tuple[Flow, list[Step]]:
+) -> tuple[list[Flow], list[Step]]:
     """The published schedule: the same beta at every renewal, which multiplies up; see the module's head.
 
     Args:
@@ -172,7 +173,7 @@ def by_renewal(
         renew_every: steps between renewals.
         steps: in all.
     """
-    flow, done = behaviour, []
+    flow, flows, done = behaviour, [], []
     for k in range(1, max(1, steps // renew_every) + 1):
         started = time.monotonic()
         drawn = draw_actions(flow, states.observations, support, seed=mix(seed, 41, k))
@@ -193,8 +194,9 @@ def by_renewal(
         done.append(
             _record(flow, behaviour, q, states, values, log_w, k, k * beta, beta, min(renew_every, steps), seconds)
         )
+        flows.append(flow)
         _tell(options, done[-1])
-    return flow, done
+    return flows, done
 
 
 def q_unit(q: Tensor, normalize: str) -> Tensor:

@@ -101,9 +101,14 @@ class Replay:
 
     def to(self, device: torch.device) -> Replay:
         """The same rows on a device."""
-        columns = (self.observations, self.actions, self.rewards, self.next_observations, self.terminations)
-        support = None if self.next_support is None else self.next_support.to(device)
-        return Replay(*(column.to(device) for column in columns), support)
+        return Replay(
+            self.observations.to(device),
+            self.actions.to(device),
+            self.rewards.to(device),
+            self.next_observations.to(device),
+            self.terminations.to(device),
+            None if self.next_support is None else self.next_support.to(device),
+        )
 
 
 def held_out_rows(episode: Tensor) -> tuple[Tensor, Tensor]:

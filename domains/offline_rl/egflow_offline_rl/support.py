@@ -17,6 +17,7 @@ from torch import Tensor
 from egflow.flow import Flow
 from egflow.training import mix
 from egflow.weights import Drawn
+from egflow_offline_rl._progress import StepsLine
 
 ACT = "midpoint:5"
 """Ten evaluations. Ten Euler steps, as published code takes, shrink a normal's variance by a fifth on the straight
@@ -44,7 +45,9 @@ class Support:
         return float(self.q.double().std(1).mean())
 
 
-def draw_actions(flow: Flow, observations: Tensor, m: int, *, seed: int, solver: str = ACT) -> Tensor:
+def draw_actions(
+    flow: Flow, observations: Tensor, m: int, *, seed: int, solver: str = ACT, progress: str = "none"
+) -> Tensor:
     """m actions of a flow at each observation, clipped to the bounds once they are made.
 
     Args:
@@ -53,16 +56,19 @@ def draw_actions(flow: Flow, observations: Tensor, m: int, *, seed: int, solver:
         m: actions a state.
         seed: fixes them.
         solver: as in `Flow.sample`.
+        progress: as in `StepsLine`, for many states.
 
     Returns:
         (n, m, act) in [-1, 1].
     """
     parts = []
-    for k, part in enumerate(observations.split(max(1, _CHUNK // m))):
-        condition = part.repeat_interleave(m, 0)
-        with torch.autocast(part.device.type, torch.bfloat16, enabled=_bfloat16_is_fast()):
-            made = flow.sample(len(condition), condition, solver=solver, seed=mix(seed, k))
-        parts.append(made.float().clamp(-1, 1).reshape(len(part), m, -1))
+    with StepsLine("support", len(observations), "none" if progress == "quiet" else progress) as line:
+        for k, part in enumerate(observations.split(max(1, _CHUNK // m))):
+            condition = part.repeat_interleave(m, 0)
+            with torch.autocast(part.device.type, torch.bfloat16, enabled=_bfloat16_is_fast()):
+                made = flow.sample(len(condition), condition, solver=solver, seed=mix(seed, k))
+            parts.append(made.float().clamp(-1, 1).reshape(len(part), m, -1))
+            line.show(sum(map(len, parts)), f"{m} actions each")
     return torch.cat(parts)
 
 
