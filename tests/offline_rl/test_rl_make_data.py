@@ -11,14 +11,15 @@ import minari
 import numpy as np
 import pytest
 import torch
-from egflow_offline_rl import _collect, _recipes, _training, _writer, make_data
-from egflow_offline_rl._episodes import Episode, load_episodes, save_episodes
-from egflow_offline_rl._recipes import thin
-from egflow_offline_rl._training import Training
-from egflow_offline_rl._waypoints import next_cell, waypoints
+from egflow_offline_rl import make_data
 from egflow_offline_rl.dataset import Transitions, load_dataset
 from egflow_offline_rl.environments import make_environment
 from egflow_offline_rl.make_data import default_id, main, make_dataset
+from egflow_offline_rl.making import _collect, _recipes, _training, _writer
+from egflow_offline_rl.making._episodes import Episode, load_episodes, save_episodes
+from egflow_offline_rl.making._recipes import thin
+from egflow_offline_rl.making._training import Training
+from egflow_offline_rl.making._waypoints import next_cell, waypoints
 
 BUDGET = 8_192  # four iterations: 32 episodes of Pendulum
 TRAINING = ".training-Pendulum-v1-seed0"

@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from egflow_offline_rl._episodes import Episode
-from egflow_offline_rl.ppo import PPO, PPOOptions, _Running, generalised_advantages
+from egflow_offline_rl.making._episodes import Episode
+from egflow_offline_rl.making._ppo import PPO, PPOOptions, _Running, generalised_advantages
 
 SMALL = PPOOptions(environments=4, horizon=32, epochs=4, minibatch=32, learning_rate=3e-3, width=16)
 

@@ -23,10 +23,10 @@ from typing import Any
 import torch
 
 from egflow_offline_rl._progress import alone
-from egflow_offline_rl._recipes import Order, make_episodes
-from egflow_offline_rl._training import BUDGETS
-from egflow_offline_rl._waypoints import REFERENCES
 from egflow_offline_rl.environments import family, reference_scores
+from egflow_offline_rl.making._recipes import Order, make_episodes
+from egflow_offline_rl.making._training import BUDGETS
+from egflow_offline_rl.making._waypoints import REFERENCES
 
 __all__ = ["ENVIRONMENTS", "QUALITIES", "default_id", "main", "make_dataset"]
 
@@ -82,7 +82,7 @@ def make_dataset(
         wanted = default_id(env, quality)
         raise ValueError(f"id={dataset_id!r} is no Minari id; expected namespace/name-vN, as {wanted}")
     try:
-        from egflow_offline_rl._writer import dataset_folder, versions, write_dataset
+        from egflow_offline_rl.making._writer import dataset_folder, versions, write_dataset
     except ImportError as error:
         raise ModuleNotFoundError(
             f"making data needs gymnasium, mujoco and minari ({error}): pip install 'egflow[offline_rl]'"
@@ -190,7 +190,7 @@ def _nearest(value: object, known: tuple[str, ...]) -> str:
 def _summary(name: str) -> str:
     from minari.dataset.minari_storage import MinariStorage
 
-    from egflow_offline_rl._writer import dataset_folder
+    from egflow_offline_rl.making._writer import dataset_folder
 
     folder: Path = dataset_folder(name)
     facts = MinariStorage.read_raw_metadata(folder / "data")["egflow"]

@@ -19,8 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from egflow._files import write_atomic
-from egflow_offline_rl._episodes import Episode, GaussianPolicy, load_episodes, save_episodes
-from egflow_offline_rl.ppo import PPO, PPOOptions
+from egflow_offline_rl.making._episodes import Episode, GaussianPolicy, load_episodes, save_episodes
+from egflow_offline_rl.making._ppo import PPO, PPOOptions
 
 # Steps after which the training ends, by environment: where its curve is near its top.
 BUDGETS = {

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from egflow_offline_rl._episodes import Episode, GaussianPolicy, close_episode, load_episodes, load_facts, save_episodes
 from egflow_offline_rl.environments import make_environment
+from egflow_offline_rl.making._episodes import (
+    Episode,
+    GaussianPolicy,
+    close_episode,
+    load_episodes,
+    load_facts,
+    save_episodes,
+)
 
 if TYPE_CHECKING:
     import gymnasium as gym

@@ -19,8 +19,8 @@ from minari.data_collector import EpisodeBuffer
 from minari.storage.datasets_root_dir import get_dataset_path
 
 from egflow_offline_rl._checks import digest
-from egflow_offline_rl._episodes import Episode
 from egflow_offline_rl.environments import make_environment
+from egflow_offline_rl.making._episodes import Episode
 
 
 def dataset_folder(dataset_id: str) -> Path:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from egflow_offline_rl._collect import Begin, collect, gaussian
-from egflow_offline_rl._episodes import Episode, GaussianPolicy
 from egflow_offline_rl._progress import StepsLine
-from egflow_offline_rl._training import BUDGETS, Training, train
-from egflow_offline_rl._waypoints import NOISE, OWN_GOALS, REFERENCES, waypoints
 from egflow_offline_rl.environments import reference_scores
+from egflow_offline_rl.making._collect import Begin, collect, gaussian
+from egflow_offline_rl.making._episodes import Episode, GaussianPolicy
+from egflow_offline_rl.making._training import BUDGETS, Training, train
+from egflow_offline_rl.making._waypoints import NOISE, OWN_GOALS, REFERENCES, waypoints
 
 _EXPERT_NOISE = 0.1  # standard deviation, in half widths of the action range
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from egflow_offline_rl._episodes import Episode, GaussianPolicy, close_episode
 from egflow_offline_rl.environments import make_environment
+from egflow_offline_rl.making._episodes import Episode, GaussianPolicy, close_episode
 
 __all__ = ["PPO", "Iteration", "PPOOptions"]
 

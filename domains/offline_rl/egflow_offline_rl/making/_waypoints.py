@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from egflow_offline_rl._collect import Begin, Controller
+from egflow_offline_rl.making._collect import Begin, Controller
 
 if TYPE_CHECKING:
     import gymnasium as gym
