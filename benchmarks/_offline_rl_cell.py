@@ -112,7 +112,7 @@ def _figures(trained: Trained, done: Evaluation, transitions: Transitions) -> di
     # of each stage, in whichever run it was trained
     seconds = {stage: rows[-1]["seconds"] for stage, rows in trained.curves.items()}
     seconds |= {str(line["stage"]): float(line["seconds"]) for line in trained.history}
-    seconds |= {name: value for name, value in trained.seconds.items() if name in ("support", "policy")}
+    seconds |= {name: value for name, value in trained.seconds.items() if name == "policy"}
     return {
         "return": done.mean,
         "normalized": None if done.normalized is None else float(np.mean(done.normalized)),

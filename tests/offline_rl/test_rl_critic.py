@@ -154,3 +154,20 @@ def test_whole_episodes_are_held_out() -> None:
     kept, held = held_out_rows(episode)
     assert len(held) == 3 * 4 and not set(episode[kept].tolist()) & set(episode[held].tolist())
     assert len(kept) + len(held) == len(episode)
+
+
+def test_rows_are_prepared_where_steps_are_left(tmp_path: Path) -> None:
+    """A finished stage asks for nothing: its support is not drawn again."""
+    asked = 0
+
+    def prepare(replay: Replay) -> Replay:
+        nonlocal asked
+        asked += 1
+        return replay
+
+    options = TrainingOptions(progress="quiet", log_every=5, folder=tmp_path, resume=True, stage="critic")
+    for _ in range(2):
+        torch.manual_seed(0)
+        critic = InSupportCritic(4, 2, width=8)
+        learn(critic, rows(50), steps=10, batch_size=8, seed=3, options=options, prepare=prepare)
+    assert asked == 1

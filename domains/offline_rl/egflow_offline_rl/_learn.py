@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -42,7 +42,14 @@ class Learner(Protocol):
 
 
 def learn(
-    learner: Learner, replay: Replay, *, steps: int, batch_size: int, seed: int, options: TrainingOptions
+    learner: Learner,
+    replay: Replay,
+    *,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    options: TrainingOptions,
+    prepare: Callable[[Replay], Replay] | None = None,
 ) -> list[dict[str, Any]]:
     """Update a learner in place, resumably.
 
@@ -53,6 +60,7 @@ def learn(
         batch_size: rows an update.
         seed: fixes every draw.
         options: folder, stage, resume, log_every, checkpoint_every and progress are used.
+        prepare: what the rows still need, done where there are steps left to do.
 
     Returns:
         Rows of figures, means since the last row: ``step``, ``seconds``, and what the learner tells.
@@ -80,6 +88,8 @@ def learn(
     metrics, started = Metrics(options), time.monotonic()
     metrics.start([_flat(options.stage, row) for row in rows])
     generator = torch.Generator()
+    if prepare is not None and step < steps:
+        replay = prepare(replay)
 
     def seconds() -> float:
         return before + time.monotonic() - started

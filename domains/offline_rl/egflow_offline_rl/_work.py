@@ -129,16 +129,17 @@ class Work:
         if self._critic is None:
             options, seed = self.options, self.job.seed
             flow = self.behaviour()
-            support = self.timed(
-                "support",
-                lambda: draw_actions(
+
+            def with_support(rows: Replay) -> Replay:
+                drawn = draw_actions(
                     flow,
-                    self.replay.next_observations,
+                    rows.next_observations,
                     options.support,
                     seed=mix(seed, 37),
                     progress=self.job.options.progress,
-                ),
-            )
+                )
+                return rows.with_support(drawn)
+
             known = self.returns[self.kept]
             shift, unit = float(known.mean()), float(known.std()) or 1.0
             with torch.random.fork_rng():
@@ -154,13 +155,23 @@ class Work:
                     shift=shift,
                     unit=unit,
                 ).to(self.device)
-            self.learn("critic", critic, self.replay.with_support(support), options.critic_steps)
+            self.learn("critic", critic, self.replay, options.critic_steps, with_support)
             self._critic = critic
         return self._critic
 
-    def learn(self, stage: str, learner: Learner, replay: Replay, steps: int) -> None:
-        size, seed = self.options.q_batch_size, mix(self.job.seed, 11)
-        run = lambda: learn(learner, replay, steps=steps, batch_size=size, seed=seed, options=self.stage(stage))  # noqa: E731
+    def learn(
+        self,
+        stage: str,
+        learner: Learner,
+        replay: Replay,
+        steps: int,
+        prepare: Callable[[Replay], Replay] | None = None,
+    ) -> None:
+        size, seed, options = self.options.q_batch_size, mix(self.job.seed, 11), self.stage(stage)
+
+        def run() -> list[dict[str, Any]]:
+            return learn(learner, replay, steps=steps, batch_size=size, seed=seed, options=options, prepare=prepare)
+
         self.curves[stage] = self.timed(stage, run, lambda rows: rows[-1]["seconds"])
 
     def states(self) -> States:
