@@ -92,7 +92,7 @@ def load_dataset(name: str) -> Transitions:
         import minari
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"data={name} needs minari and h5py: install them with  pip install 'egflow[offline_rl]'"
+            f"data={name} needs minari and h5py: install them with  pip install 'egflow[offline-rl]'"
         ) from error
     from minari.storage.datasets_root_dir import get_dataset_path
 

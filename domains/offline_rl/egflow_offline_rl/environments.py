@@ -167,7 +167,7 @@ def _warn(message: str) -> None:
 
 
 def _missing(package: str, user: str) -> ModuleNotFoundError:
-    return ModuleNotFoundError(f"{user} needs {package}: install it with  pip install 'egflow[offline_rl]'")
+    return ModuleNotFoundError(f"{user} needs {package}: install it with  pip install 'egflow[offline-rl]'")
 
 
 def _line(error: BaseException) -> str:

@@ -85,7 +85,7 @@ def make_dataset(
         from egflow_offline_rl.making._writer import dataset_folder, versions, write_dataset
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"making data needs gymnasium, mujoco and minari ({error}): pip install 'egflow[offline_rl]'"
+            f"making data needs gymnasium, mujoco and minari ({error}): pip install 'egflow[offline-rl]'"
         ) from error
     final = dataset_folder(dataset_id)
     final.parent.mkdir(parents=True, exist_ok=True)
