@@ -1,5 +1,17 @@
 """Shared by all tests."""
 
 import os
+import signal
+from collections.abc import Iterator
+
+import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Python's own handler, for a shell starts background jobs with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

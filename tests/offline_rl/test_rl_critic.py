@@ -90,7 +90,7 @@ def test_values_of_a_chain_are_the_closed_form() -> None:
     assert found[64:].mean().item() == pytest.approx(2.0, abs=0.05)
 
 
-def test_a_resumed_learner_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+def test_a_resumed_learner_ends_as_an_uninterrupted_one(tmp_path: Path, sigint: None) -> None:
     def run(folder: Path, stop: int | None, resume: bool) -> InSupportCritic:
         torch.manual_seed(0)
         critic = InSupportCritic(4, 2, width=8)

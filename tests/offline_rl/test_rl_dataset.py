@@ -280,10 +280,10 @@ def test_a_name_that_is_no_id_is_refused(name: str) -> None:
 
 def test_a_missing_extra_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "minari", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'egflow\[offline_rl\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'egflow\[offline-rl\]'"):
         load_dataset(NAME)
     monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
-    with pytest.raises(ModuleNotFoundError, match=r"egflow\[offline_rl\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"egflow\[offline-rl\]"):
         make_environment("PointMaze_UMaze-v3")
 
 

@@ -106,8 +106,11 @@ def test_rounds_reach_the_beta_that_was_asked_for(behaviour: Flow, data: States,
 
 
 def test_a_negative_beta_goes_the_other_way(behaviour: Flow, data: States) -> None:
-    policy, _ = tilted(behaviour, data, -1.0, support=32)
-    assert -1.05 < float(draw_actions(policy, data.observations, 1, seed=5).mean()) / (SLOPE * SPREAD**2) < -0.75
+    policy, done = tilted(behaviour, data, -3.0, support=32, defensive=0.0)
+    mean = float(draw_actions(policy, data.observations, 1, seed=5).mean())
+    assert 0.75 < mean / (-3 * SLOPE * SPREAD**2) < 1.05
+    assert len(done) > 2 and done[-1].beta == pytest.approx(-3.0)
+    assert sum(step.steps for step in done) == 1_200  # none is left unspent
 
 
 def test_beta_zero_leaves_the_behaviour(behaviour: Flow, data: States) -> None:
@@ -137,3 +140,10 @@ def test_achieved_beta_is_the_slope_of_the_log_ratio(behaviour: Flow, data: Stat
 def test_the_same_seed_gives_the_same_policy(behaviour: Flow, data: States) -> None:
     one, two = (tilted(behaviour, data, 2.0, steps=40)[0] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.network.parameters(), two.network.parameters(), strict=True))
+
+
+def test_a_beta_in_each_states_own_unit_is_told_in_it(behaviour: Flow, data: States) -> None:
+    """σ_Q is SLOPE·SPREAD at every state here: beta 1 in its units is beta 1 / (SLOPE·SPREAD) on Q's scale."""
+    policy, done = tilted(behaviour, data, 1.0, support=32, defensive=0.0, normalize="per_state_std")
+    slope, _ = achieved_beta(policy, behaviour, Linear(), data.observations[:128], per_state=True)
+    assert done[-1].unit is None and slope == pytest.approx(1.0, abs=0.25)

@@ -1,7 +1,6 @@
 """The loop: draws, resume bit by bit, interrupts, what is refused."""
 
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,14 +75,6 @@ def test_draws_have_the_right_means() -> None:
 
 def test_mix_spreads() -> None:
     assert len({mix(a, b) for a in range(50) for b in range(-50, 50)}) == 5_000
-
-
-@pytest.fixture
-def sigint() -> Iterator[None]:
-    """Python's own handler, for a shell starts background jobs with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("stop_at", [4, 10, 23])

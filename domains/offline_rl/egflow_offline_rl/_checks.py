@@ -52,9 +52,22 @@ def check_environment(name: str, spec: EnvSpec, observation_space: spaces.Space,
                     f"data={name}: its {field} have the shape {_shapes(ours)}, but its environment {spec.id} has "
                     f"{_shapes(theirs)}: the dataset was made with another version of it; make or name another dataset"
                 )
+        _check_bounds(name, spec.id, action_space, environment.action_space)
     finally:
         environment.close()
     return ""
+
+
+def _check_bounds(name: str, env: str, ours: spaces.Space, theirs: spaces.Space) -> None:
+    """The action bounds of dataset and environment, where both have some."""
+    assert isinstance(ours, spaces.Box) and isinstance(theirs, spaces.Box)
+    for word, a, b in (("lowest", ours.low, theirs.low), ("highest", ours.high, theirs.high)):
+        both = np.isfinite(a) & np.isfinite(b)
+        if not np.allclose(a[both], b[both], rtol=1e-4, atol=1e-6):
+            raise ValueError(
+                f"data={name}: its {word} actions are {a.tolist()}, but those of its environment {env} are "
+                f"{b.tolist()}: actions would be scaled wrongly; write the dataset's action space anew"
+            )
 
 
 def check_episode(where: str, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:

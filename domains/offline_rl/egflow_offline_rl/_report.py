@@ -39,7 +39,8 @@ def account(kept: Kept, job: Job, options: Options) -> TiltReport:
     beta, unit = total_beta(kept, job), _unit(kept, job, options)
     centre = (q[:, 1:] if q.shape[1] > 1 else q).double().mean(1, keepdim=True)
     advantage = (q.double() - centre) / unit
-    inside = torch.exp(-torch.logsumexp(beta * advantage, 1, keepdim=True).clamp(max=600.0))
+    norms = torch.logsumexp(beta * advantage, 1, keepdim=True)
+    inside = torch.exp(norms.min() - norms)  # only ratios count; past some 700 a state's share is nil, and said
     started = time.monotonic()
     made = policy_actions(kept.policy, seen[:states], job.seed)
     seconds = round(time.monotonic() - started, 3)
@@ -57,7 +58,7 @@ def account(kept: Kept, job: Job, options: Options) -> TiltReport:
         sample_energies=EnergyValues.from_tensor(-own.flatten()),
         reference="base" if several else "data",
         energy_name=_energy_name(kept, job, options),
-        notes={**_notes(kept, job, beta), **record["notes"]},
+        notes={**_notes(kept, job, beta), **_lost(inside), **record["notes"]},
         domain="offline_rl",
         method=job.method,
         seed=job.seed,
@@ -76,10 +77,15 @@ def account(kept: Kept, job: Job, options: Options) -> TiltReport:
         made_report,
         log_z=None,
         log_z_stderr=None,
-        achieved_beta=record["achieved_beta"] * float(unit.mean()) if known else None,
+        achieved_beta=record["achieved_beta"] * _to_unit(record["steps"], unit) if known else None,
         tilt_r2=record["tilt_r2"],
         notes={key: word for key, word in made_report.notes.items() if not (known and key in _DENSITY)},
     )
+
+
+def _to_unit(steps: list[dict[str, Any]], unit: Tensor) -> float:
+    """From the scale an achieved beta was measured on to the report's: that of each state is the report's already."""
+    return 1.0 if steps and steps[-1]["unit"] is None else float(unit.mean())
 
 
 def total_beta(kept: Kept, job: Job) -> float:
@@ -112,8 +118,14 @@ def _unit(kept: Kept, job: Job, options: Options) -> Tensor:
         return one
     if options.normalize == "per_state_std":
         return q_unit(q, "per_state_std")
-    reached = steps[-1]["beta"]  # on Q's own scale
-    return one * (job.beta / reached if reached else 1.0)
+    return one * steps[-1]["unit"]
+
+
+def _lost(inside: Tensor) -> dict[str, str]:
+    lost = int((inside == 0).sum())
+    if not lost:
+        return {}
+    return {"energy_mean": f"beta·Q is so large at {lost} of {len(inside)} states that they are left out"}
 
 
 def _energy_name(kept: Kept, job: Job, options: Options) -> str:
@@ -134,7 +146,7 @@ def _notes(kept: Kept, job: Job, beta: float) -> dict[str, str]:
     if kept.support.actions.shape[1] > 1:
         p = f"{kept.support.actions.shape[1] - 1} draws of the behaviour flow and the data's own action,"
     notes = {
-        "reference": f"{p} at states of held-out episodes",
+        "reference": f"{p} at states of held-out episodes (of all, where there are fewer than four)",
         "base_error": "p is fresh draws of the behaviour flow itself",
         "log_z": "weights are normalised within each state: there is no single Z",
     }

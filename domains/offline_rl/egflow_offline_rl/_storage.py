@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from egflow._files import write_atomic, write_folder, write_text
 from egflow.flow import Flow
-from egflow_offline_rl.environments import spec_from_json
+from egflow_offline_rl.environments import foreign_entry, spec_from_json
 from egflow_offline_rl.networks import TwinQ
 from egflow_offline_rl.policy import ACTORS, Policy
 from egflow_offline_rl.replay import Scaling
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
 SCHEMA = "egflow-policy/1"
-_TRUSTED = ("gymnasium", "gymnasium_robotics")
 _SCALING = ("shift", "scale", "low", "high")
 
 
@@ -125,17 +124,11 @@ def _environment(stored: dict[str, Any] | None) -> EnvSpec | None:
     """The stored spec, if what it would import is gymnasium's own or registered here; else None, with a warning."""
     if stored is None:
         return None
-    from gymnasium import registry
-
     spec = spec_from_json(json.dumps(stored))
-    registered = registry.get(spec.id)
-    entries = [wrapper.entry_point for wrapper in spec.additional_wrappers]
-    if registered is None or registered.entry_point != spec.entry_point:
-        entries.append(str(spec.entry_point))
-    foreign = [entry for entry in entries if entry.partition(":")[0].partition(".")[0] not in _TRUSTED]
+    foreign = foreign_entry(spec)
     if foreign:
         warnings.warn(
-            f"the policy's environment {spec.id} would run {foreign[0]}, which is not registered here: it is left out; "
+            f"the policy's environment {spec.id} would run {foreign}, which is not registered here: it is left out; "
             "import its package first, or name one by env=",
             stacklevel=4,
         )

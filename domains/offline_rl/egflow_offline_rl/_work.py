@@ -228,7 +228,9 @@ class Work:
         if behaviour is not None and critic is not None:
             support = held_support(behaviour, critic, self.held_states(), self.options.support, self.job.seed)
             if flows and self.sizes[1] <= 16:
-                slope, r2 = achieved_beta(flows[-1], behaviour, critic, support.observations[:_MEASURED_AT])
+                per_state = bool(steps) and steps[-1].unit is None
+                seen = support.observations[:_MEASURED_AT]
+                slope, r2 = achieved_beta(flows[-1], behaviour, critic, seen, per_state=per_state)
         return Trained(
             policy=self.policy(actor, method, critic),
             behaviour=None if behaviour is None else self.policy(FlowActor(behaviour), "bc"),

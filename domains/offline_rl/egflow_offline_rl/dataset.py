@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from egflow_offline_rl.environments import family, flatten_observation, observation_keys, spec_from_json
+from egflow_offline_rl.environments import family, flatten_observation, foreign_entry, observation_keys, spec_from_json
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -104,7 +104,7 @@ def load_dataset(name: str) -> Transitions:
     if not folder.exists():
         raise FileNotFoundError(_not_there(name, folder))
     try:
-        dataset = minari.load_dataset(name, download=False)
+        dataset = _opened(minari, name)
         metadata = dataset.storage.metadata
         _checks.check_spaces(name, dataset.observation_space, dataset.action_space)
         _checks.check_digest(name, folder, metadata)
@@ -119,6 +119,9 @@ def load_dataset(name: str) -> Transitions:
     spec_text = metadata.get("eval_env_spec") or metadata.get("env_spec")
     spec = None if spec_text is None else spec_from_json(str(spec_text))
     facts = _facts(dataset, metadata)
+    if spec is not None and (foreign := foreign_entry(spec)):
+        facts["environment_error"] = f"it would run {foreign}, which is not registered here"
+        spec = None
     if spec is not None:
         facts["environment_error"] = _checks.check_environment(
             name, spec, dataset.observation_space, dataset.action_space
@@ -134,6 +137,14 @@ def load_dataset(name: str) -> Transitions:
         reference=None if low is None or high is None else (float(low), float(high)),
         facts=facts,
     )
+
+
+def _opened(minari: Any, name: str) -> MinariDataset:
+    """The dataset; what minari says of missing files is a corrupt folder, as an OSError."""
+    try:
+        return minari.load_dataset(name, download=False)
+    except ValueError as error:
+        raise OSError(str(error)) from error
 
 
 def discounted_returns(transitions: Transitions, discount: float) -> tuple[Tensor, Tensor]:

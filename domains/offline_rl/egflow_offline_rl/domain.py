@@ -16,7 +16,7 @@ from egflow_offline_rl._kept import Kept
 from egflow_offline_rl._report import WITH_BETA, account, policy_actions
 from egflow_offline_rl._returns import measure, return_metrics, words
 from egflow_offline_rl.dataset import Transitions, load_dataset
-from egflow_offline_rl.environments import make_environment
+from egflow_offline_rl.environments import flatten_observation, make_environment
 from egflow_offline_rl.methods import METHODS, share_of_support, train_method
 from egflow_offline_rl.options import Options
 
@@ -105,6 +105,8 @@ class OfflineRL:
             raise ValueError(
                 f"data={name}: its environment cannot be made ({error}); name another, as in offline_rl.env=Hopper-v5"
             )
+        if self.options.env is not None:
+            _check_sizes(self.options.env, found)
         return found
 
     def _kept(self, job: Job) -> Kept:
@@ -138,6 +140,22 @@ class OfflineRL:
             model=model,
             history=kept.record["history"] if model is not None else (),
             words=words(returns),
+        )
+
+
+def _check_sizes(env: str, transitions: Transitions) -> None:
+    """Whether the data's policy can act in an environment. Raises ValueError."""
+    environment = make_environment(env)
+    try:
+        seen = flatten_observation(environment.observation_space.sample()).size
+        shape = environment.action_space.shape
+    finally:
+        environment.close()
+    wanted = (transitions.observations.shape[1], tuple(transitions.actions.shape[1:]))
+    if (seen, shape) != wanted:
+        raise ValueError(
+            f"offline_rl.env={env} has {seen} observations and actions {shape}, the data {wanted[0]} and {wanted[1]}: "
+            "name the data's own environment, or a variant of it"
         )
 
 

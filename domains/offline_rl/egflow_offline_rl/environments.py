@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,6 +131,23 @@ def observation_keys(keys: Mapping[str, Any]) -> list[str]:
     """The keys that `flatten_observation` reads, in its order."""
     first = [key for key in _FIRST_KEYS if key in keys]
     return first + sorted(key for key in keys if key not in _FIRST_KEYS + _LEFT_OUT)
+
+
+_OWN = re.compile(r"gymnasium\.envs\.(mujoco|classic_control|box2d|toy_text|phys2d)\.|gymnasium_robotics\.envs\.")
+
+
+def foreign_entry(spec: EnvSpec) -> str | None:
+    """What making a stored spec would run that is neither gymnasium's own nor registered here, or None.
+
+    A spec in a dataset or a saved policy names code to import; such a file may come from a stranger.
+    """
+    from gymnasium import registry
+
+    registered, entry = registry.get(spec.id), str(spec.entry_point)
+    if (registered is None or registered.entry_point != spec.entry_point) and not _OWN.match(entry):
+        return entry
+    foreign = (wrapper.entry_point for wrapper in spec.additional_wrappers)
+    return next((entry for entry in foreign if not entry.startswith("gymnasium.wrappers.")), None)
 
 
 def spec_from_json(text: str) -> EnvSpec:

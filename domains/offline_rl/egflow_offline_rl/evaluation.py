@@ -109,7 +109,7 @@ def evaluate_policy(
     finally:
         for environment in environments:
             environment.close()
-    reference = getattr(policy, "reference", None)
+    reference = getattr(policy, "reference", None) if env is None else None  # which is of the data's environment
     normalized, words = normalized_scores(returns, own.id if own is not None else None, reference)
     seconds = time.monotonic() - started
     return Evaluation(returns, lengths, normalized, words, seconds, float(lengths.sum()) / max(acting, 1e-9))
@@ -127,7 +127,7 @@ def _run(
     ]
     alive, step = list(range(count)), 0
     while alive:
-        rows = np.stack([flatten_observation(observations[i]) for i in alive])
+        rows = np.stack([np.atleast_1d(flatten_observation(observations[i])) for i in alive])
         before = time.monotonic()
         actions = policy.act(rows, seed=mix(seed, step, 1))
         acting += time.monotonic() - before

@@ -137,7 +137,8 @@ def _td3bc(work: Work) -> Trained:
 
 def _iql(work: Work) -> Trained:
     """As published, on rewards times 1000 / (best − worst return), so that one temperature serves all data."""
-    options, factor = work.options, reward_scale(work.transitions.episode_returns)
+    options, returns = work.options, work.transitions.episode_returns * (work.options.reward_scale or 1.0)
+    factor = reward_scale(returns) if returns.min() < returns.max() else 1.0
     with torch.random.fork_rng():
         torch.manual_seed(mix(work.job.seed, 13))
         learner = IQL(

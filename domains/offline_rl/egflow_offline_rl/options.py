@@ -30,7 +30,7 @@ class Options:
         rounds: the most rounds beta is spent over (qipo).
         normalize: what Q is divided by before beta: none, global_std (σ_Q within support, over all states) or
             per_state_std (of each state, which makes beta a function of s).
-        defensive: share of the data's own actions in the policy's training.
+        defensive: share of draws from the behaviour's own support, the data's action in it, weighted by beta so far.
         env: the environment to evaluate in, where the data name none or another is meant.
         episodes: a policy is evaluated on.
         best_of: N of the best-of-N line of the evaluation; 1 leaves the line out.
@@ -38,7 +38,7 @@ class Options:
         support_states: the most states whose supports the policy is trained on.
         critic_learning_rate: Adam's, of the critic.
         q_batch_size: transitions a step of the critic.
-        reward_scale, reward_shift: r -> scale·r + shift while learning; None leaves it to the data.
+        reward_scale, reward_shift: r -> scale·(r + shift) while learning; None is 1 and 0.
 
     Raises:
         ValueError: naming the option, what was got and what was expected.
@@ -113,7 +113,8 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("width", "depth", "policy_width", "policy_depth"), _whole(1)),
     "discount": (lambda value: _is_number(value) and 0 <= value < 1, "a number in [0, 1)"),
     "tau": (lambda value: _is_number(value) and 0 < value <= 1, "a number in (0, 1]"),
-    **dict.fromkeys(("critic_steps", "policy_steps", "support", "renew_every", "rounds"), _whole(1)),
+    **dict.fromkeys(("critic_steps", "policy_steps", "renew_every", "rounds"), _whole(1)),
+    "support": _whole(2),
     "q_temperature": (
         lambda value: value is None or (_is_number(value) and value >= 0),
         "a number of at least 0, or null",

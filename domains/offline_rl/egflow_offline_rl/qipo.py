@@ -46,9 +46,10 @@ class Step:
         number: from 1.
         beta: on Q's own scale (with per_state_std: in units of 1/σ of a state), the sum of the steps so far.
         step: Δβ of this one.
+        unit: what Q was divided by, or None where that differs from state to state.
         sigma_q: of the support it was trained on.
         n_eff: mean effective number of the support's actions.
-        max_weight: the largest weight of an action within its state.
+        max_weight: the largest weight of an action within its state, in the mean over states.
         achieved_beta, tilt_r2: slope and R² of log π − log μ on Q within states, see `achieved_beta`.
         steps: of the optimiser. seconds: of all.
     """
@@ -56,6 +57,7 @@ class Step:
     number: int
     beta: float
     step: float
+    unit: float | None
     sigma_q: float
     n_eff: float
     max_weight: float
@@ -106,7 +108,7 @@ def in_rounds(
         defensive: share of draws from the behaviour's own support and the data's action.
         normalize: "none"; "global_std" divides Q by its mean standard deviation within the behaviour's support;
             "per_state_std" by each state's own, which makes beta a function of the state.
-        steps: optimiser steps of all rounds together; each takes the same share.
+        steps: optimiser steps of all rounds together: a share each, and to the last what is left.
         batch_size, seed, options: of the trainings.
 
     Returns:
@@ -116,13 +118,15 @@ def in_rounds(
     own = torch.cat([states.actions[:, None], own], 1)
     own_q = evaluate_support(q, states.observations, own)
     unit = q_unit(own_q, normalize)
-    flow, reached, flows, done = behaviour, 0.0, [], []
+    flow, reached, spent, flows, done = behaviour, 0.0, 0, [], []
     for k in range(1, rounds + 1):
         started = time.monotonic()
         actions = own[:, 1:] if k == 1 else draw_actions(flow, states.observations, support, seed=mix(seed, 41, k))
         values = own_q[:, 1:] if k == 1 else evaluate_support(q, states.observations, actions)
         left = beta - reached
         step = left if k == rounds else solve_step(values / unit, target_ess, left)
+        part = steps - spent if step == left else steps // rounds  # the last takes all that are left
+        spent += max(1, part)
         reached += step
         fresh = log_weights_within(values / unit, step)
         old = log_weights_within(own_q / unit, reached)
@@ -132,21 +136,17 @@ def in_rounds(
             states.observations,
             torch.cat([actions, own], 1),
             StateDraws.of(weights),
-            steps=max(1, steps // rounds),
+            steps=max(1, part),
             batch_size=batch_size,
             seed=mix(seed, 43, k),
             options=replace(options, stage=f"{options.stage}-round-{k:02d}"),
         )
-        scale = 1.0 if unit.numel() > 1 else float(unit)
-        seconds = time.monotonic() - started
-        done.append(
-            _record(
-                flow, behaviour, q, states, values, fresh, k, reached / scale, step / scale, steps // rounds, seconds
-            )
-        )
+        scale = None if unit.numel() > 1 else float(unit)
+        sums = (reached / (scale or 1.0), step / (scale or 1.0), scale, max(1, part), time.monotonic() - started)
+        done.append(_record(flow, behaviour, q, states, values, fresh, k, *sums))
         flows.append(flow)
         _tell(options, done[-1])
-        if reached >= beta:
+        if step == left:
             break
     return flows, done
 
@@ -174,26 +174,26 @@ def by_renewal(
         steps: in all.
     """
     flow, flows, done = behaviour, [], []
-    for k in range(1, max(1, steps // renew_every) + 1):
+    count = max(1, steps // renew_every)
+    for k in range(1, count + 1):
         started = time.monotonic()
         drawn = draw_actions(flow, states.observations, support, seed=mix(seed, 41, k))
         actions = torch.cat([states.actions[:, None], drawn], 1)
         values = evaluate_support(q, states.observations, actions)
         log_w = log_weights_within(values, beta)
+        part = steps - (count - 1) * renew_every if k == count else renew_every
         flow = train_on_support(
             flow,
             states.observations,
             actions,
             StateDraws.of(log_w.exp()),
-            steps=min(renew_every, steps),
+            steps=part,
             batch_size=batch_size,
             seed=mix(seed, 43, k),
             options=replace(options, stage=f"{options.stage}-renewal-{k:02d}"),
         )
-        seconds = time.monotonic() - started
-        done.append(
-            _record(flow, behaviour, q, states, values, log_w, k, k * beta, beta, min(renew_every, steps), seconds)
-        )
+        sums = (k * beta, beta, 1.0, part, time.monotonic() - started)
+        done.append(_record(flow, behaviour, q, states, values, log_w, k, *sums))
         flows.append(flow)
         _tell(options, done[-1])
     return flows, done
@@ -209,11 +209,19 @@ def q_unit(q: Tensor, normalize: str) -> Tensor:
 
 
 def achieved_beta(
-    policy: Flow, behaviour: Flow, q: nn.Module, observations: Tensor, *, m: int = 4, seed: int = 0
+    policy: Flow,
+    behaviour: Flow,
+    q: nn.Module,
+    observations: Tensor,
+    *,
+    per_state: bool = False,
+    m: int = 4,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Slope and R² of log π(a|s) − log μ(a|s) on Q(s, a) within states: beta, where π ∝ μ·exp(beta·Q).
 
     Both are centred within each state, where log Z(s) drops out; the actions are m of π's and m of μ's, not clipped.
+    With ``per_state`` Q is divided by each state's own σ_Q, as by `q_unit`.
     """
     condition = observations.repeat_interleave(m, 0)
     made = [
@@ -226,6 +234,9 @@ def achieved_beta(
     )
     y = ratio.double().reshape(len(observations), 2 * m)
     x = evaluate_support(q, observations, both.clamp(-1, 1)).double()
+    if per_state:
+        own = draw_actions(behaviour, observations, 16, seed=mix(seed, 49))
+        x = x / q_unit(evaluate_support(q, observations, own).double(), "per_state_std")
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
     slope = float((x * y).sum() / x.square().sum().clamp_min(1e-300))
     left = float((y - slope * x).square().sum() / y.square().sum().clamp_min(1e-300))
@@ -241,16 +252,20 @@ def held_support(flow: Flow, q: nn.Module, states: States, m: int, seed: int) ->
 
 def _record(
     flow: Flow, behaviour: Flow, q: nn.Module, states: States, values: Tensor, log_w: Tensor, number: int, beta: float,
-    step: float, steps: int, seconds: float,
+    step: float, unit: float | None, steps: int, seconds: float,
 ) -> Step:  # fmt: skip
     slope, r2 = None, None
     if states.actions.shape[1] <= 16:
         slope, r2 = achieved_beta(
-            flow, behaviour, q, states.observations[:: max(1, len(states.observations) // _LOOKED_AT)]
+            flow,
+            behaviour,
+            q,
+            states.observations[:: max(1, len(states.observations) // _LOOKED_AT)],
+            per_state=unit is None,
         )
     return Step(
-        number, beta, step, float(values.double().std(1).mean()), float(effective(log_w).mean()),
-        float(log_w.exp().max()), slope, r2, steps, round(seconds, 1),
+        number, beta, step, unit, float(values.double().std(1).mean()), float(effective(log_w).mean()),
+        float(log_w.exp().amax(1).mean()), slope, r2, steps, round(seconds, 1),
     )  # fmt: skip
 
 
@@ -258,5 +273,7 @@ def _tell(options: TrainingOptions, done: Step) -> None:
     if options.progress == "quiet":
         return
     achieved = "" if done.achieved_beta is None else f", achieved {done.achieved_beta:.3g} (R² {done.tilt_r2:.2f})"
-    text = f"{options.stage} {done.number}: beta {done.beta:.3g} (+{done.step:.3g}){achieved}, σ_Q {done.sigma_q:.3g}"
+    scale = "in 1/σ_Q(s)" if done.unit is None else "on Q's scale"
+    text = f"{options.stage} {done.number}: beta {done.beta:.3g} (+{done.step:.3g}) {scale}{achieved}"
+    text += f", σ_Q {done.sigma_q:.3g}"
     print(f"{text}, n_eff {done.n_eff:.1f}, largest weight {done.max_weight:.2f}", file=sys.stderr, flush=True)

@@ -34,7 +34,8 @@ class Scaling:
         observations = transitions.observations.double()
         shift, scale = observations.mean(0), observations.std(0)
         scale = torch.where(scale > 1e-6, scale, 1.0)
-        return cls(shift.float(), scale.float(), transitions.action_low.float(), transitions.action_high.float())
+        low, high = transitions.action_low.float(), transitions.action_high.float()
+        return cls(shift.float(), scale.float(), low, torch.where(high > low, high, low + 1))  # one that cannot vary
 
     def observations(self, observations: Tensor) -> Tensor:
         """(n, obs) of the environment -> standardised."""
