@@ -141,7 +141,7 @@ def test_one_model_of_every_beta(path):
     """The limit of a single beta's model, at both ends and inside of the range."""
     problem = small(False)
     base = fitted(problem, path, 300, 1e-2, small_network(problem, path))
-    steps = {"sequential": 600, "masked": 2_000}[path]
+    steps = {"sequential": 600, "masked": 4_000}[path]
     flow = egflow.tilt(
         base, problem.energies, (0.0, 3.0), data=problem.data, steps=steps, batch_size=256, options=options(1e-2)
     )
@@ -159,6 +159,7 @@ def test_one_model_of_every_beta(path):
 @pytest.mark.parametrize("path", ["sequential", "masked", "uniform"])
 def test_four_thousand_states_at_default_settings(path, padded, beta):
     problem = full(padded)
-    base = fitted(problem, path, 2_000, 1e-3)
+    # 3,906 padded sequences of masses without any order are a table to learn by heart: 2,000 steps leave 2.4 floors
+    base = fitted(problem, path, 5_000 if padded else 2_000, 1e-3)
     flow = egflow.tilt(base, problem.energies, beta, data=problem.data, steps=2_000, options=options(1e-3))
     check(problem, flow, beta, path)
