@@ -178,7 +178,7 @@ def test_every_method(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 WRONG = {
     "method": (["method=qip"], "method=qip: expected qipo, qipo_ot"),
     "method of the core": (["method=cefm"], "method=cefm: expected qipo"),
-    "option": (["offline_rl.support=0"], "offline_rl.support=0: expected a whole number of at least 1"),
+    "option": (["offline_rl.support=0"], "offline_rl.support=0: expected a whole number of at least 2"),
     "option's name": (["offline_rl.suport=8"], "Did you mean 'offline_rl.support'?"),
     "normalize": (["offline_rl.normalize=std"], "one of none, global_std, per_state_std"),
     "energy": (["energy=mine.py:f"], "energy= means nothing to method=qipo of domain=offline_rl"),

@@ -16,9 +16,15 @@ import numpy as np
 import pytest
 import torch
 from egflow_offline_rl import dataset as dataset_module
-from egflow_offline_rl._checks import digest, warn_of_versions
+from egflow_offline_rl._checks import check_environment, digest, warn_of_versions
 from egflow_offline_rl.dataset import Transitions, discounted_returns, load_dataset
-from egflow_offline_rl.environments import flatten_observation, make_environment, reference_scores
+from egflow_offline_rl.environments import (
+    flatten_observation,
+    foreign_entry,
+    make_environment,
+    reference_scores,
+    spec_from_json,
+)
 from gymnasium.spaces import Box, Dict, Discrete, Space
 from minari.data_collector import EpisodeBuffer
 
@@ -351,3 +357,25 @@ def test_transitions_are_frozen() -> None:
     assert isinstance(rows, Transitions)
     with pytest.raises(AttributeError):
         rows.name = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("change", "foreign"),
+    [
+        ({}, None),
+        ({"id": "Other-v0", "entry_point": "evil:Env"}, "evil:Env"),
+        ({"id": "Other-v0", "entry_point": "gymnasium.envs.registration:make"}, "gymnasium.envs.registration:make"),
+        ({"entry_point": "evil:Env"}, "evil:Env"),
+    ],
+)
+def test_a_stored_environment_runs_nothing_that_is_not_registered(change: dict[str, str], foreign: str | None) -> None:
+    fields = json.loads(gym.spec("Pendulum-v1").to_json()) | change
+    assert foreign_entry(spec_from_json(json.dumps(fields))) == foreign
+
+
+def test_action_bounds_must_be_the_environments() -> None:
+    spec = gym.spec("Pendulum-v1")
+    seen = Box(-np.inf, np.inf, (3,))
+    assert check_environment("hand", spec, seen, Box(-2.0, 2.0, (1,))) == ""
+    with pytest.raises(ValueError, match="its lowest actions are"):
+        check_environment("hand", spec, seen, Box(-50.0, 50.0, (1,)))
