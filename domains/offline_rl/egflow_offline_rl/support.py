@@ -65,7 +65,7 @@ def draw_actions(
     with StepsLine("support", len(observations), "none" if progress == "quiet" else progress) as line:
         for k, part in enumerate(observations.split(max(1, _CHUNK // m))):
             condition = part.repeat_interleave(m, 0)
-            with torch.autocast(part.device.type, torch.bfloat16, enabled=_bfloat16_is_fast()):
+            with torch.autocast(part.device.type, torch.bfloat16, enabled=bfloat16_is_fast()):
                 made = flow.sample(len(condition), condition, solver=solver, seed=mix(seed, k))
             parts.append(made.float().clamp(-1, 1).reshape(len(part), m, -1))
             line.show(sum(map(len, parts)), f"{m} actions each")
@@ -73,7 +73,7 @@ def draw_actions(
 
 
 @cache
-def _bfloat16_is_fast() -> bool:
+def bfloat16_is_fast() -> bool:
     """Whether this CPU multiplies bfloat16 natively; an action of a support is right to 1 % either way."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as stream:

@@ -25,7 +25,7 @@ from egflow.flow import Flow
 from egflow_offline_rl._learn import adam, follow
 from egflow_offline_rl.networks import OneStepActor, TwinQ
 from egflow_offline_rl.replay import Replay
-from egflow_offline_rl.support import _bfloat16_is_fast
+from egflow_offline_rl.support import bfloat16_is_fast
 
 
 class FQL(nn.Module):
@@ -115,6 +115,6 @@ class FQL(nn.Module):
     def behaviour_actions(self, observations: Tensor, noise: Tensor) -> Tensor:
         """μ_θ: noise (batch, act) carried along the behaviour flow, then clipped; (batch, act)."""
         flow = self.behaviour
-        with torch.autocast(noise.device.type, torch.bfloat16, enabled=_bfloat16_is_fast()):
+        with torch.autocast(noise.device.type, torch.bfloat16, enabled=bfloat16_is_fast()):
             z = flow.integrate(noise, 0.0, flow.path.t_end, observations, solver=self.solver).y
         return (flow.shift + flow.scale * z.float()).clamp(-1, 1)
