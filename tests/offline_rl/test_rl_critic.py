@@ -10,6 +10,7 @@ import pytest
 import torch
 from egflow_offline_rl._learn import learn
 from egflow_offline_rl.critic import InSupportCritic, check_critic, evaluate_support, soft_value
+from egflow_offline_rl.dataset import Transitions
 from egflow_offline_rl.replay import Replay, Scaling, held_out_rows
 from torch import Tensor
 
@@ -171,3 +172,30 @@ def test_rows_are_prepared_where_steps_are_left(tmp_path: Path) -> None:
         critic = InSupportCritic(4, 2, width=8)
         learn(critic, rows(50), steps=10, batch_size=8, seed=3, options=options, prepare=prepare)
     assert asked == 1
+
+
+def test_rows_are_masked_by_terminations_alone() -> None:
+    """An episode that a time limit cut bootstraps on; rewards are (reward + shift) · scale; actions come to [-1, 1]."""
+    cut = Transitions(
+        observations=torch.tensor([[0.0], [2.0], [4.0]]),
+        actions=torch.tensor([[0.0], [5.0], [10.0]]),
+        rewards=torch.tensor([1.0, 2.0, 3.0]),
+        next_observations=torch.tensor([[2.0], [9.0], [4.0]]),
+        terminations=torch.tensor([False, False, True]),
+        episode=torch.tensor([0, 0, 1]),
+        step=torch.tensor([0, 1, 0]),
+        truncated=torch.tensor([True, True, False]),
+        action_low=torch.tensor([0.0]),
+        action_high=torch.tensor([10.0]),
+        episode_returns=torch.tensor([3.0, 3.0]),
+        name="hand/made-v0",
+        env_spec=None,
+        reference=None,
+        facts={},
+    )
+    made = Replay.of(cut, Scaling.of(cut), shift=-1.0, scale=2.0)
+    assert made.terminations.tolist() == [0.0, 0.0, 1.0]
+    assert made.rewards.tolist() == [0.0, 2.0, 4.0]
+    assert made.actions.flatten().tolist() == [-1.0, 0.0, 1.0]
+    assert made.observations.flatten().tolist() == pytest.approx([-1.0, 0.0, 1.0])
+    assert made.next_observations.flatten().tolist() == pytest.approx([0.0, 3.5, 1.0])
