@@ -10,7 +10,7 @@ import pytest
 import torch
 from egflow_offline_rl.behaviour import behaviour_flow
 from egflow_offline_rl.qipo import States, achieved_beta, by_renewal, in_rounds, q_unit
-from egflow_offline_rl.support import StateDraws, draw_actions, effective, log_weights_within, solve_step
+from egflow_offline_rl.support import ACT, StateDraws, draw_actions, effective, log_weights_within, solve_step
 from torch import Tensor, nn
 
 from egflow.flow import Flow
@@ -147,3 +147,13 @@ def test_a_beta_in_each_states_own_unit_is_told_in_it(behaviour: Flow, data: Sta
     policy, done = tilted(behaviour, data, 1.0, support=32, defensive=0.0, normalize="per_state_std")
     slope, _ = achieved_beta(policy, behaviour, Linear(), data.observations[:128], per_state=True)
     assert done[-1].unit is None and slope == pytest.approx(1.0, abs=0.25)
+
+
+def test_ten_euler_steps_shrink_what_five_midpoint_steps_keep(behaviour: Flow, data: States) -> None:
+    """Ten evaluations each, beside the adaptive solver from the same noise."""
+    seen = data.observations
+    accurate, euler, midpoint = (behaviour.sample(4_000, seen, solver=s, seed=1) for s in (None, "euler:10", ACT))
+    assert float(euler.var() / accurate.var()) < 0.85
+    assert float(midpoint.var() / accurate.var()) == pytest.approx(1.0, abs=0.02)
+    errors = [(made - accurate).square().mean().sqrt() for made in (euler, midpoint)]
+    assert errors[0] > 10 * errors[1]
