@@ -97,3 +97,20 @@ def test_an_episode_without_an_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.warns(UserWarning, match="cut at 3"):
         found = evaluate_policy(Still(), episodes=5, env=ladder())
     assert found.lengths.tolist() == [1, 2, 3, 3, 3]
+
+
+def test_a_datas_reference_is_of_its_own_environment() -> None:
+    """Another environment's returns are not normalised by it."""
+
+    class Idle:
+        env_spec = gym.spec("Pendulum-v1")
+        reference = (-2000.0, 0.0)
+
+        def act(self, observation: np.ndarray, *, seed: int | None = None) -> np.ndarray:
+            return np.zeros((len(observation), 1), dtype=np.float32)
+
+    own = evaluate_policy(Idle(), episodes=1)
+    other = evaluate_policy(Idle(), episodes=1, env="Pendulum-v1")
+    assert own.normalized is not None and "dataset's own" in own.reference
+    assert own.normalized[0] == pytest.approx(100 * (own.returns[0] + 2000) / 2000)
+    assert other.normalized is not None and "table's" in other.reference

@@ -52,7 +52,7 @@ def measure(kept: Kept, options: Options, seed: int, *, quiet: bool) -> Returns:
 
     def run(who: Any, words: str) -> Evaluation:
         told = None if quiet else _progress(words)
-        return evaluate_policy(who, episodes=episodes, seed=seed, env=env, progress=told)
+        return evaluate_policy(who, episodes=episodes, seed=seed, env=options.env, progress=told)  # None: its own
 
     is_bc = policy.method == "bc"
     draws = type(policy.actor).__name__ in _DRAWING and policy.critic is not None
