@@ -15,7 +15,7 @@ def told_left_to_right(model: NetworkModel, x_1: Tensor) -> Tensor:
     """Σ_i log p(x_1^i | x_1^{<i}) up to the first END, of ids inside (batch, length): (batch,) float64, one pass."""
     t = torch.zeros(len(x_1), device=x_1.device)
     point = model.path.sample(x_1, t, _no_chance, model.vocabulary)
-    told = model.predict(point.x_t, point.t).gather(2, x_1[..., None])[..., 0].double()
+    told = model.predict(point.x_t, point.t).gather(2, point.x_1[..., None])[..., 0].double()
     return torch.where(point.share > 0, told, 0.0).sum(1)
 
 

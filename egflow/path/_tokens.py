@@ -29,7 +29,7 @@ class TokenPoint:
     """What a network is shown and asked for.
 
     Attributes:
-        x_t: (batch, length) long, the network's input.
+        x_t: (batch, length) long, the network's input; fewer columns where the last ones hold nothing.
         t: (batch,) flow time.
         x_1: (batch, length) long, the tokens asked for.
         share: (batch, length) factor of each position's cross-entropy; 0 where a position is not asked for.
@@ -148,12 +148,16 @@ class Sequential(TokenPath):
     likelihood = "exact"
 
     def sample(self, x_1: Tensor, t: Tensor, uniform: Uniform, vocabulary: Vocabulary) -> TokenPoint:
-        """As `TokenPath.sample`; neither t nor chance play a part."""
+        """As `TokenPath.sample`; neither t nor chance play a part. Columns that hold nothing but END are left out."""
+        length = x_1.shape[1]
+        if vocabulary.end is not None:
+            longest = int((x_1 != vocabulary.end).sum(1).amax()) if len(x_1) else 0
+            x_1 = x_1[:, : longest + 1]
         x_t = self.shifted(x_1, vocabulary)
         share = torch.ones(x_1.shape, dtype=t.dtype, device=x_1.device)
         if vocabulary.end is not None:
             share = (x_t != vocabulary.end).to(t)
-        return TokenPoint(x_t, torch.zeros_like(t), x_1, share / x_1.shape[1])
+        return TokenPoint(x_t, torch.zeros_like(t), x_1, share / length)
 
     def shifted(self, x_1: Tensor, vocabulary: Vocabulary) -> Tensor:
         """BEGIN, x_1^0, …, x_1^{L−2}: what the network reads, (batch, length)."""
