@@ -21,6 +21,8 @@ from egflow.training import check_count, mix
 from egflow.weights import check_beta, log_weights, n_eff, resample
 
 Energy = EnergyModel | Callable[[Tensor], Tensor]
+TIMES, MOST_TIMES = 4, 32  # how many times over `draw_corrected` draws, at least and at most
+DISTINCT = 0.98  # of its rows are different draws
 FEW = 4  # `correct` warns where fewer than n / FEW points stay effective: a row is then FEW copies, or more
 
 
@@ -125,21 +127,69 @@ def correct(
         raise ValueError("correct resamples across rows, so all rows must share one condition: correct each on its own")
     count = len(samples) if n is None else check_count("n", n)
     log_w, energies = correction_log_weights(samples, flow, base, energy, beta, condition, log_q)
-    left = n_eff(log_w)
-    if left < count / FEW:
-        warnings.warn(
-            f"the correction leaves {left:.0f} effective points of {len(samples)} samples for the {count} asked for, "
-            "which repeat accordingly: draw more samples, train longer, or correct at a lower beta",
-            stacklevel=2,
-        )
+    _warn_if_few(n_eff(log_w), len(samples), count)
+    return samples[_resampled(log_w, energies.values.cpu(), _positions(count, seed)).to(samples.device)]
+
+
+def draw_corrected(
+    draw: Callable[[int, int], tuple[Tensor, Tensor, Tensor | None]],
+    n: int,
+    flow: Flow,
+    base: Flow,
+    energy: Energy | Sequence[Energy],
+    beta: float | Sequence[float],
+    *,
+    seed: int = 0,
+) -> Tensor:
+    """n samples corrected as by `correct`, drawn several times over: as often as it takes that rows hardly repeat.
+
+    Args:
+        draw: (how many, number of the part) -> samples (k, *event), their log-density, and their condition or None.
+        n: how many to return.
+        flow, base, energy, beta, seed: as in `correct`.
+
+    Returns:
+        (n, *event), of which `DISTINCT` are different draws, unless `MOST_TIMES` n draws do not hold as many: then a
+        UserWarning says so.
+    """
+    count, parts = check_count("n", n), []
+    u = _positions(count, seed)
+    while True:
+        x, log_q, condition = draw(TIMES * count, len(parts))
+        log_w, values = correction_log_weights(x, flow, base, energy, beta, condition, log_q)
+        parts.append((x, log_w, values.values.cpu()))
+        samples, weights, energies = (torch.cat(column) for column in zip(*parts, strict=True))
+        index = _resampled(weights, energies, u)
+        if len(index.unique()) >= DISTINCT * count or TIMES * len(parts) >= MOST_TIMES:
+            break
+    _warn_if_few(n_eff(weights), len(samples), count)
+    return samples[index.to(samples.device)]
+
+
+def _positions(count: int, seed: int) -> Tensor:
+    """Systematic positions in [0, 1), in a random order, so that copies of one row do not stand together."""
     generator = torch.Generator().manual_seed(mix(seed, -5))
     offset = torch.rand((), generator=generator, dtype=torch.float64)
-    # Systematic positions along the samples in order of energy: what is returned has the weighted samples' energies to
-    # 1 / n, where positions along an arbitrary order scatter as independent draws do. In a random order again, so that
-    # copies of one row do not stand together.
-    u = (torch.randperm(count, generator=generator) + offset) / count
-    order = energies.values.cpu().argsort(stable=True)
-    return samples[order[resample(log_w[order], u)].to(samples.device)]
+    return (torch.randperm(count, generator=generator) + offset) / count
+
+
+def _resampled(log_w: Tensor, energies: Tensor, u: Tensor) -> Tensor:
+    """Rows drawn ∝ w at positions u along the rows in order of energy.
+
+    What is returned has the weighted samples' energies to 1 / n, where positions along an arbitrary order scatter as
+    independent draws do.
+    """
+    order = energies.argsort(stable=True)
+    return order[resample(log_w[order], u)]
+
+
+def _warn_if_few(left: float, drawn: int, count: int) -> None:
+    if left < count / FEW:
+        warnings.warn(
+            f"the correction leaves {left:.0f} effective points of {drawn} samples for the {count} asked for, "
+            "which repeat accordingly: draw more samples, train longer, or correct at a lower beta",
+            stacklevel=3,
+        )
 
 
 def _one_energy(

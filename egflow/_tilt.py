@@ -14,6 +14,7 @@ from egflow._account import ReportOptions, account
 from egflow._fit import new_flow, train_flow, warm_start
 from egflow._inputs import pick_device
 from egflow._tilt_inputs import Energy, Ranges, draw_from_base, read_beta, read_energies, read_inputs, solve, weigh
+from egflow._twist import can_twist, check_twistable, twist
 from egflow.energy import EnergyValues, evaluate
 from egflow.flow import Flow
 from egflow.network import with_beta
@@ -30,7 +31,7 @@ def tilt(
     data: Tensor | None = None,
     condition: Tensor | None = None,
     sample_weight: Tensor | None = None,
-    method: str = "cefm",
+    method: str | None = None,
     weights: str | Draw = "resample",
     per_condition: bool = False,
     rounds: str | int | None = None,
@@ -61,7 +62,9 @@ def tilt(
         data: (N, *event) samples of p; None draws 20,000 from the base, and p then means the base.
         condition: (N,) long or (N, k) float, of the data.
         sample_weight: (N,) weights multiplied in.
-        method: "cefm" (velocity objective) or "ced" (noise objective, on the vp path).
+        method: "cefm" (velocity objective), "ced" (noise objective, on the vp path), or "twist" (a head that forecasts
+            the energy, on a frozen base of tokens, see `egflow.network.Twisted`); None is "twist" where p means a base
+            that can be twisted, else "cefm".
         weights: "resample", "global", "softmax", or one of `egflow.weights`' classes with its settings.
         per_condition: normalise the weights within each discrete condition.
         rounds: "auto", or the most rounds allowed: reach beta in steps that keep the points effective, each from fresh
@@ -93,8 +96,14 @@ def tilt(
         >>> guided.report.beta
         1.0
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if method is None:
+        method = "twist" if data is None and rounds is None and can_twist(base) else "cefm"
+    if method not in (*METHODS, "twist"):
+        raise ValueError(f"method must be one of {', '.join((*METHODS, 'twist'))}, got {method!r}")
+    if method == "twist":
+        check_twistable(base)
+        if rounds is not None or weights != "resample" or per_condition:
+            raise ValueError("method='twist' takes no rounds=, weights= or per_condition=: leave them out")
     if base is not None and method == "ced" and base.path.name != "vp":
         raise ValueError(f"method='ced' is the noise objective on path vp, but the base's path is {base.path.name}")
     check_count("steps", steps)
@@ -137,14 +146,18 @@ def tilt(
 
     chosen = solve(wanted, inputs, target_ess)
     weighting = weigh(inputs, chosen, weights, per_condition)
-    if base is None:
-        path = "vp" if method == "ced" else None
-        flow = new_flow(inputs.x, inputs.condition, network=network, path=path, device=place, seed=seed)
+    if method == "twist":
+        assert base is not None
+        flow: Flow = twist(base, inputs, chosen, steps=steps, batch_size=batch_size, seed=seed, options=options)
     else:
-        flow = warm_start(base)
-    if isinstance(chosen, tuple):
-        flow.network, flow.beta_range = with_beta(flow.network, len(chosen)), chosen
-    train_flow(flow, inputs.x, inputs.condition, weighting, METHODS[method], steps, batch_size, seed, options)
+        if base is None:
+            path = "vp" if method == "ced" else None
+            flow = new_flow(inputs.x, inputs.condition, network=network, path=path, device=place, seed=seed)
+        else:
+            flow = warm_start(base)
+        if isinstance(chosen, tuple):
+            flow.network, flow.beta_range = with_beta(flow.network, len(chosen)), chosen
+        train_flow(flow, inputs.x, inputs.condition, weighting, METHODS[method], steps, batch_size, seed, options)
     flow.base, flow.energy = base, models[0] if len(models) == 1 else models
     flow.beta = None if isinstance(chosen, tuple) else chosen
     notes = dict(inputs.notes)

@@ -8,6 +8,7 @@ from egflow.network._mlp import MLP
 from egflow.network._recurrent import Recurrent
 from egflow.network._token_mlp import TokenMLP
 from egflow.network._transformer import Transformer
+from egflow.network._twisted import Twisted
 from egflow.network._unet import UNet
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Recurrent",
     "TokenMLP",
     "Transformer",
+    "Twisted",
     "UNet",
     "default_network",
     "default_token_network",

@@ -11,13 +11,15 @@ from egflow.network._mlp import MLP
 from egflow.network._recurrent import Recurrent
 from egflow.network._token_mlp import TokenMLP
 from egflow.network._transformer import Transformer
+from egflow.network._twisted import Twisted
 from egflow.network._unet import UNet
 
-NETWORKS: dict[str, type[MLP] | type[Recurrent] | type[TokenMLP] | type[Transformer] | type[UNet]] = {
+NETWORKS: dict[str, type[MLP] | type[Recurrent] | type[TokenMLP] | type[Transformer] | type[Twisted] | type[UNet]] = {
     "mlp": MLP,
     "recurrent": Recurrent,
     "token_mlp": TokenMLP,
     "transformer": Transformer,
+    "twisted": Twisted,
     "unet": UNet,
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from egflow.network._balance import Balance, Open
 from egflow.network._context import ContextEmbedding, check_tokens
 
 
@@ -19,11 +22,15 @@ class RecurrentState:
         hidden: of each layer, (batch, width).
         tokens: gate inputs of the first layer for every token, (inputs, 3·width): the same for all rows.
         context: gate inputs of the first layer from condition and beta, (batch, 3·width), or None.
+        open: what is open, where the network keeps a balance: depth (batch,) and rings (batch, k) bool.
+        balance: gate inputs of the first layer for every depth and ring, (…, 3·width) each, or None.
     """
 
     hidden: tuple[Tensor, ...]
     tokens: Tensor
     context: Tensor | None
+    open: Open | None = None
+    balance: tuple[Tensor, Tensor] | None = None
 
 
 class Recurrent(nn.Module):
@@ -43,6 +50,8 @@ class Recurrent(nn.Module):
         condition_dim: length of a vector condition, or 0.
         num_classes: number of condition labels, or 0.
         beta_dim: number of energies whose beta is an input, or 0.
+        nest: ids of the tokens that open and close, or (): see `Balance`, as for the next.
+        twice: ids of the tokens that come in twos, or ().
 
     Raises:
         ValueError: for a size below 1.
@@ -66,9 +75,11 @@ class Recurrent(nn.Module):
         condition_dim: int = 0,
         num_classes: int = 0,
         beta_dim: int = 0,
+        nest: Sequence[int] = (),
+        twice: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.config = {
+        self.config: dict[str, Any] = {
             "inputs": inputs,
             "outputs": outputs,
             "length": length,
@@ -77,6 +88,8 @@ class Recurrent(nn.Module):
             "condition_dim": condition_dim,
             "num_classes": num_classes,
             "beta_dim": beta_dim,
+            "nest": list(nest),
+            "twice": list(twice),
         }
         for name in ("inputs", "outputs", "length", "width", "depth"):
             if self.config[name] < 1:
@@ -85,6 +98,8 @@ class Recurrent(nn.Module):
         self.embed = nn.Embedding(inputs, width)
         self.context = ContextEmbedding(width, condition_dim, num_classes, beta_dim)
         self.initial = nn.Linear(width, depth * width, bias=False) if condition_dim + num_classes + beta_dim else None
+        # the id that ends a sequence comes last of the outputs, see `egflow.path.Vocabulary`
+        self.balance = Balance(nest, twice, outputs - 1, width) if nest else None
         self.layers = nn.GRU(width, width, depth, batch_first=True)
         self.head = nn.Linear(width, outputs)
         nn.init.normal_(self.head.weight, std=width**-0.5)
@@ -104,22 +119,40 @@ class Recurrent(nn.Module):
         Raises:
             ValueError: for x that is no batch of tokens or too long, or a missing condition or beta.
         """
+        h, opened = self.read(x, condition, beta)
+        return self.tell(h, x, opened)
+
+    def read(
+        self, x: Tensor, condition: Tensor | None = None, beta: Tensor | None = None
+    ) -> tuple[Tensor, Open | None]:
+        """As `forward`, up to the last hidden states (batch, length, width), and what is open after each token."""
         check_tokens(x, self.length)
         h, context = self.embed(x), self.context(condition, beta)
-        hidden = None
+        hidden = opened = None
         if context is not None:
             h = h + context[:, None]
             hidden = self._initial(context)
-        return self.head(self.layers(h, hidden)[0])
+        if self.balance is not None:
+            opened = self.balance.read(x)
+            h = h + self.balance(*opened)
+        return self.layers(h, hidden)[0], opened
+
+    def tell(self, h: Tensor, token: Tensor, opened: Open | None) -> Tensor:
+        """Logits (…, outputs) of what follows a token (…), from the last hidden state (…, width)."""
+        logits = self.head(h)
+        if self.balance is None or opened is None:
+            return logits
+        return logits.masked_fill(self.balance.impossible(token, opened, logits.shape[-1]), -torch.inf)
 
     def start(self, batch: int, condition: Tensor | None = None, beta: Tensor | None = None) -> RecurrentState:
         """The state of ``batch`` empty sequences; condition and beta as in `forward`."""
         context, (weight, bias) = self.context(condition, beta), self._weights("ih", 0)
-        tokens = F.linear(self.embed.weight, weight, bias)
+        state = RecurrentState((), F.linear(self.embed.weight, weight, bias), None)
+        if self.balance is not None:
+            state = replace(state, open=self.balance.nothing(batch), balance=self.balance.through(weight))
         if context is None:
-            hidden = self.embed.weight.new_zeros(self.depth, batch, self.width)
-            return RecurrentState(tuple(hidden), tokens, None)
-        return RecurrentState(tuple(self._initial(context)), tokens, F.linear(context, weight))
+            return replace(state, hidden=tuple(self.embed.weight.new_zeros(self.depth, batch, self.width)))
+        return replace(state, hidden=tuple(self._initial(context)), context=F.linear(context, weight))
 
     def step(self, token: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """One more token (batch,) long -> logits of the one after it, (batch, outputs), and the state.
@@ -127,20 +160,24 @@ class Recurrent(nn.Module):
         What `forward` gives at that position, up to rounding. The first layer's product of token and weights is
         looked up, which is a quarter of the work at depth 2.
         """
-        gates = state.tokens[token]
+        gates, opened = state.tokens[token], state.open
         if state.context is not None:
             gates = gates + state.context
+        if self.balance is not None and opened is not None and state.balance is not None:
+            opened = self.balance.after(token, opened)
+            gates = gates + self.balance.look_up(opened, state.balance)
         hidden = []
         for layer, before in enumerate(state.hidden):
             if layer:
                 gates = F.linear(hidden[-1], *self._weights("ih", layer))
-            hidden.append(_update(gates, F.linear(before, *self._weights("hh", layer)), before))
-        return self.head(hidden[-1]), RecurrentState(tuple(hidden), state.tokens, state.context)
+            hidden.append(gated_update(gates, F.linear(before, *self._weights("hh", layer)), before))
+        return self.tell(hidden[-1], token, opened), replace(state, hidden=tuple(hidden), open=opened)
 
     def select(self, state: RecurrentState, rows: Tensor) -> RecurrentState:
         """The state of some rows (k,) long, in that order."""
         context = None if state.context is None else state.context[rows]
-        return RecurrentState(tuple(h[rows] for h in state.hidden), state.tokens, context)
+        opened = None if state.open is None else (state.open[0][rows], state.open[1][rows])
+        return replace(state, hidden=tuple(h[rows] for h in state.hidden), context=context, open=opened)
 
     def _initial(self, context: Tensor) -> Tensor:
         """(batch, width) -> (depth, batch, width), within the range of hidden states."""
@@ -152,7 +189,7 @@ class Recurrent(nn.Module):
         return getattr(self.layers, f"weight_{kind}_l{layer}"), getattr(self.layers, f"bias_{kind}_l{layer}")
 
 
-def _update(gates: Tensor, recurrent: Tensor, before: Tensor) -> Tensor:
+def gated_update(gates: Tensor, recurrent: Tensor, before: Tensor) -> Tensor:
     """h' = n + z·(h − n), n = tanh(i_n + r·h_n), r and z the sigmoids of i + h: torch.nn.GRU's own convention."""
     reset_i, update_i, new_i = gates.chunk(3, 1)
     reset_h, update_h, new_h = recurrent.chunk(3, 1)

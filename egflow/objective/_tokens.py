@@ -13,6 +13,7 @@ positions are hidden, and their shares, are the path's: see `egflow.path`.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from egflow.path import TokenPoint
@@ -21,4 +22,4 @@ from egflow.path import TokenPoint
 def cross_entropy(log_p: Tensor, point: TokenPoint) -> Tensor:
     """Σ_i share_i · (−log p_θ(x_1^i | x_t)): log_p (batch, length, outputs) -> (batch,), nats a position."""
     told = log_p.gather(2, point.x_1[..., None])[..., 0]
-    return -(point.share * told).sum(1)
+    return -torch.where(point.share > 0, point.share * told, 0.0).sum(1)  # what is not asked for may be impossible

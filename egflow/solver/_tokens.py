@@ -20,10 +20,13 @@ class TokenSolution(Solution):
     Attributes:
         exact: whether a perfect network would have given samples of its distribution.
         word: why not, else empty.
+        log_q: (batch,) float64, the log-probability each sample was drawn with, what was fixed left out; None where
+            the sampler does not know it.
     """
 
     exact: bool = True
     word: str = ""
+    log_q: Tensor | None = None
 
 
 class TokenModel(Protocol):

@@ -118,12 +118,12 @@ class Ancestral:
     def solve_tokens(self, model: TokenModel, x: Tensor, generator: torch.Generator) -> TokenSolution:
         """As `TokenSolver.solve_tokens`."""
         if model.path.name == "sequential":
-            y, nfe = left_to_right(model, x, self.temperature, generator)
-        else:
-            place = torch.arange(x.shape[1], device=x.device).float()
-            y, nfe = told_in_turn(
-                model, x, lambda log_p, hidden: one_of(place.expand(hidden.shape), hidden), self.temperature, generator
-            )
+            y, nfe, log_q = left_to_right(model, x, self.temperature, generator)
+            return _solution(y, nfe, self.inexact, None if self.inexact else log_q)
+        place = torch.arange(x.shape[1], device=x.device).float()
+        y, nfe = told_in_turn(
+            model, x, lambda log_p, hidden: one_of(place.expand(hidden.shape), hidden), self.temperature, generator
+        )
         return _solution(y, nfe, self.inexact)
 
 
@@ -132,5 +132,5 @@ def _check_whole(name: str, value: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
-def _solution(y: Tensor, nfe: Tensor, word: str) -> TokenSolution:
-    return TokenSolution(y, nfe, torch.zeros_like(nfe), exact=not word, word=word)
+def _solution(y: Tensor, nfe: Tensor, word: str, log_q: Tensor | None = None) -> TokenSolution:
+    return TokenSolution(y, nfe, torch.zeros_like(nfe), exact=not word, word=word, log_q=log_q)

@@ -8,6 +8,7 @@ from egflow.training._options import TrainingOptions
 from egflow.training._problem import Batch, FlowMatching, Population, Problem, Splits
 from egflow.training._token_problem import TokenBatch, TokenMatching
 from egflow.training._train import Trained, TrainingError, check_count, train
+from egflow.training._twist_problem import TwistMatching
 
 __all__ = [
     "Batch",
@@ -24,6 +25,7 @@ __all__ = [
     "Trained",
     "TrainingError",
     "TrainingOptions",
+    "TwistMatching",
     "check_count",
     "checkpoints",
     "load_checkpoint",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from egflow.network import scale_beta
@@ -12,6 +13,8 @@ from egflow.objective import cross_entropy
 from egflow.path import TokenPath, TokenPoint, Vocabulary
 from egflow.training._draws import StepDraws
 from egflow.training._problem import Population
+
+_TOGETHER = 64  # rows of like length; fewer gain nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,26 @@ class TokenMatching:
         """Weighted loss of each row, (batch,)."""
         # a network of the user's own need not know of beta
         beta = () if batch.beta is None else (batch.beta,)
-        point = batch.point
-        logits = network(point.x_t, point.t, batch.condition, *beta).float()
-        log_p = self.path.tell(logits, point.x_t, point.t, self.vocabulary)
-        loss = cross_entropy(log_p, point)
-        return loss if batch.weight is None else batch.weight * loss
+        losses = torch.zeros(len(batch.point.t), device=batch.point.t.device)
+        for rows, point in by_length(batch.point, self.path):
+            condition = None if batch.condition is None else batch.condition[rows]
+            logits = network(point.x_t, point.t, condition, *(one[rows] for one in beta)).float()
+            log_p = self.path.tell(logits, point.x_t, point.t, self.vocabulary)
+            losses = losses.index_put((rows,), cross_entropy(log_p, point))
+        return losses if batch.weight is None else batch.weight * losses
+
+
+def by_length(point: TokenPoint, path: TokenPath) -> Iterator[tuple[Tensor, TokenPoint]]:
+    """Rows of like length together, with the columns they need; on the CPU and the sequential path, else all at once.
+
+    A recurrent network's work is in proportion to the columns, and one long row would give its own to all.
+    """
+    n = len(point.t)
+    if path.name != "sequential" or point.t.is_cuda or n < 2 * _TOGETHER:
+        yield torch.arange(n, device=point.t.device), point
+        return
+    length = (point.share > 0).sum(1)
+    for rows in length.argsort().tensor_split(n // _TOGETHER):
+        columns = int(length[rows].max())
+        x_t, x_1, share = (field[rows, :columns] for field in (point.x_t, point.x_1, point.share))
+        yield rows, TokenPoint(x_t, point.t[rows], x_1, share)

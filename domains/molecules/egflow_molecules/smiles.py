@@ -30,10 +30,15 @@ ALPHABET: tuple[str, ...] = (
 
 VOCAB_SIZE = len(ALPHABET)
 PAD_ID = VOCAB_SIZE
-LENGTH = 100
-"""Tokens of the longest molecule a flow can hold. (MOSES ends at 54, drugs seldom pass 80.)"""
+LENGTH = 80
+"""Tokens of the longest molecule a flow can hold. (MOSES ends at 54; drugs seldom pass 70.)"""
 
 _IDS = {token: i for i, token in enumerate(ALPHABET)}
+
+NEST = (_IDS["("], _IDS[")"])
+"""Ids of the brackets of a branch."""
+RINGS = tuple(_IDS[token] for token in (*"123456789", "%10", "%11", "%12"))
+"""Ids of the tokens that open and close a ring."""
 
 
 def tokenise(smiles: str) -> list[str]:

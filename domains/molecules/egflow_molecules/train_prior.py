@@ -12,16 +12,19 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 import egflow
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.network import Recurrent
 from egflow.training import TrainingOptions
 from egflow_molecules import moses
-from egflow_molecules.smiles import LENGTH, PAD_ID, VOCAB_SIZE, encode
+from egflow_molecules.smiles import LENGTH, NEST, PAD_ID, RINGS, VOCAB_SIZE, encode
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def train_prior(settings: PriorSettings, x: Tensor | None = None) -> Flow:
     if x is None:
         x = encode(moses.smiles("train", settings.moses))
     torch.manual_seed(settings.seed)
-    network = Recurrent(VOCAB_SIZE + 2, VOCAB_SIZE + 1, LENGTH, settings.width, settings.depth)
+    network = Recurrent(VOCAB_SIZE + 2, VOCAB_SIZE + 1, LENGTH, settings.width, settings.depth, nest=NEST, twice=RINGS)
     flow = egflow.fit(
         x,
         vocab_size=VOCAB_SIZE,
@@ -91,23 +94,31 @@ def train_prior(settings: PriorSettings, x: Tensor | None = None) -> Flow:
     return flow
 
 
-def main(arguments: list[str]) -> int:
-    """``key=value`` for every field of `PriorSettings`."""
-    kinds = {field.name: type(field.default) for field in fields(PriorSettings)}
+def balanced(flow: TokenFlow) -> TokenFlow:
+    """The flow with a network that knows which SMILES tokens must balance (`egflow.network.Recurrent`, ``nest``).
+
+    What it learns of them starts at zero, and what is impossible is so at once.
+    """
+    network = Recurrent(**{**flow.network.config, "nest": NEST, "twice": RINGS})
+    network.load_state_dict(flow.network.state_dict(), strict=False)
+    return TokenFlow(network.eval(), LENGTH, vocab_size=VOCAB_SIZE, pad_id=PAD_ID)
+
+
+def read_settings(kind: type[Settings], arguments: list[str]) -> Settings:
+    """``key=value`` for every field of a dataclass of settings. Raises SystemExit(2) with one line for any other."""
+    kinds = {field.name: type(field.default) for field in fields(kind)}  # type: ignore[arg-type]
     given = {}
     for argument in arguments:
         key, sign, value = argument.partition("=")
         if not sign or key not in kinds:
             print(f"error: {argument!r} is not one of {', '.join(f'{name}=' for name in kinds)}", file=sys.stderr)
-            return 2
+            raise SystemExit(2)
         if kinds[key] is bool:
             given[key] = value.lower() in ("1", "true")
         else:
             given[key] = value if kinds[key] in (str, type(None)) else kinds[key](value)
-    flow = train_prior(PriorSettings(**given))
-    print(f"{flow.train_seconds:,.0f} seconds; written to {given.get('folder', PriorSettings.folder)}/model")
-    return 0
+    return kind(**given)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    train_prior(read_settings(PriorSettings, sys.argv[1:]))
