@@ -10,7 +10,7 @@ from egflow._tilt_inputs import Ranges, TiltInputs
 from egflow.flow import Flow, TokenFlow
 from egflow.network import Recurrent, Twisted
 from egflow.report import held_out_split
-from egflow.training import Population, TrainingOptions, TwistMatching, mix, train
+from egflow.training import HiddenStates, Population, TrainingOptions, TwistMatching, mix, train
 from egflow.weights import Resample
 
 CELLS = 20
@@ -50,7 +50,8 @@ def twist(
         Population(z[index], cell[index].to(base.device), Resample().prepare(log_s[index], log_s[index]))
         for index in held_out_split(len(z))
     ]
-    problem = TwistMatching(base.path, base.vocabulary, *parts)
+    hidden = tuple(HiddenStates.of(flow.network, part.x, base.vocabulary) for part in parts)
+    problem = TwistMatching(base.vocabulary, *parts, hidden)
     trained = train(flow.network, problem, steps=steps, batch_size=batch_size, seed=seed, options=options)
     flow.network, flow.history, flow.notes = trained.network, trained.history, trained.notes
     flow.train_seconds = trained.seconds

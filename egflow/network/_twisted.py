@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from egflow.network._recurrent import Recurrent, RecurrentState, gated_update
+from egflow.network._recurrent import Recurrent, RecurrentState
+
+_SUM = 16.0  # positions whose sum is of the size of one
 
 
 @dataclass(frozen=True, slots=True)
 class TwistedState:
-    """Where a `Twisted` stands: the base's state, the head's, (batch, width), and −Σ beta·E of each cell, (1, cells)."""
+    """Where a `Twisted` stands: the base's state, the head's sum (batch, width), −Σ beta·E of each cell (1, cells)."""
 
     base: RecurrentState
-    hidden: Tensor
+    total: Tensor
     log_w: Tensor
 
 
@@ -28,11 +30,15 @@ class Twisted(nn.Module):
 
         q(a | x^{<i}) ∝ p(a | x^{<i}) · Σ_c P(c | x^{<i}, a) · exp(−Σ_j beta_j·E_c^j)
 
-    The energies of the base's samples are sorted into cells c; a gated recurrent unit on the base's hidden states tells
+    The energies of the base's samples are sorted into cells c; a head on the base's hidden states tells
     P(c | prefix, next token), by cross-entropy with the cell the sample ends in. With the true P this is q exactly, by
     the chain rule (the optimal twist of Zhao et al. 2024, arXiv 2404.17546, section 3; FUDGE, arXiv 2104.05218, for a
     yes or no); at beta 0 it is p whatever was learnt, restricted to what is allowed. Only the head is trained: p does
     not drift, and samples cost a fifth more.
+
+    The head sees the hidden state and a sum over the positions so far of a function of it, for many energies add up
+    over what a sequence holds. It has no recurrence of its own, so that one pass of the base over the samples serves
+    the whole training.
 
     Args:
         base: the config of a `Recurrent` without condition and beta, which is p.
@@ -75,9 +81,9 @@ class Twisted(nn.Module):
         self.register_buffer("levels", table, persistent=False)
         self.register_buffer("low", torch.tensor(low).double(), persistent=False)
         self.register_buffer("high", torch.tensor(high).double(), persistent=False)
-        self.embed = nn.Embedding(base["inputs"], width)
-        self.project = nn.Linear(self.base.width, width, bias=False)
-        self.layers = nn.GRU(width, width, batch_first=True)
+        self.embed = nn.Embedding(base["inputs"], 2 * width)
+        self.project = nn.Linear(self.base.width, 2 * width, bias=False)
+        self.mix = nn.Linear(width, width)
         self.head = nn.Linear(width, (rank + 1) * len(levels))
         self.token = nn.Embedding(self.outputs, rank)
         nn.init.normal_(self.token.weight, std=rank**-0.5)
@@ -87,15 +93,15 @@ class Twisted(nn.Module):
         self, x: Tensor, t: Tensor | None = None, condition: Tensor | None = None, beta: Tensor | None = None
     ) -> Tensor:
         """Tokens (batch, length) long, beta (batch, k) scaled to [0, 1] -> logits (batch, length, outputs)."""
-        logits, parts = self.read(x)
-        return logits + self.twist(self.forecast(parts), self.log_w(beta)[:, None, None])
-
-    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The base's logits (batch, length, outputs), and what `forecast` takes, (batch, length, 1 + rank, cells)."""
         with torch.no_grad():
             h, opened = self.base.read(x)
             logits = self.base.tell(h, x, opened)
-        return logits, self._parts(self.layers(self.embed(x) + self.project(h))[0])
+        return logits + self.twist(self.forecast(self.read(x, h)), self.log_w(beta)[:, None, None])
+
+    def read(self, x: Tensor, h: Tensor) -> Tensor:
+        """Tokens (batch, length), the base's hidden states after them -> what `forecast` takes, (batch, length, …)."""
+        u, v = self._given(x, h)
+        return self._parts(u.float().cumsum(1), v)
 
     def forecast(self, parts: Tensor, token: Tensor | None = None) -> Tensor:
         """Logits of the cells: after one next token (…) each, (…, cells), or after every one, (…, outputs, cells)."""
@@ -103,7 +109,13 @@ class Twisted(nn.Module):
             return parts[..., :1, :] + self.token.weight.to(parts.dtype) @ parts[..., 1:, :]
         return parts[..., 0, :] + (self.token(token).to(parts.dtype)[..., None, :] @ parts[..., 1:, :])[..., 0, :]
 
-    def _parts(self, hidden: Tensor) -> Tensor:
+    def _given(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """What each position adds to the sum, and what it says of itself, (…, width) each."""
+        u, v = (self.project(h) + self.embed(x)).chunk(2, -1)
+        return F.silu(u), v
+
+    def _parts(self, total: Tensor, v: Tensor) -> Tensor:
+        hidden = F.silu(self.mix(total / _SUM) + v)
         return self.head(hidden).unflatten(-1, (-1, len(self.levels)))
 
     def log_w(self, beta: Tensor | None) -> Tensor:
@@ -123,20 +135,17 @@ class Twisted(nn.Module):
 
     def start(self, batch: int, condition: Tensor | None = None, beta: Tensor | None = None) -> TwistedState:
         """The state of ``batch`` empty sequences."""
-        hidden = self.embed.weight.new_zeros(batch, self.width)
-        return TwistedState(self.base.start(batch), hidden, self.log_w(beta)[:1])
+        total = self.embed.weight.new_zeros(batch, self.width)
+        return TwistedState(self.base.start(batch), total, self.log_w(beta)[:1])
 
     def step(self, token: Tensor, state: TwistedState) -> tuple[Tensor, TwistedState]:
         """One more token (batch,) long -> logits of the one after it, (batch, outputs), and the state."""
         logits, base = self.base.step(token, state.base)
-        gates = F.linear(self.embed(token) + self.project(base.hidden[-1]), *self._weights("ih"))
-        hidden = gated_update(gates, F.linear(state.hidden, *self._weights("hh")), state.hidden)
-        forecast = self.forecast(self._parts(hidden))
-        return logits + self.twist(forecast, state.log_w[:, None]), TwistedState(base, hidden, state.log_w)
+        u, v = self._given(token, base.hidden[-1])
+        total = state.total + u
+        forecast = self.forecast(self._parts(total, v))
+        return logits + self.twist(forecast, state.log_w[:, None]), TwistedState(base, total, state.log_w)
 
     def select(self, state: TwistedState, rows: Tensor) -> TwistedState:
         """The state of some rows (k,) long, in that order."""
-        return TwistedState(self.base.select(state.base, rows), state.hidden[rows], state.log_w)
-
-    def _weights(self, kind: str) -> tuple[Tensor, Tensor]:
-        return getattr(self.layers, f"weight_{kind}_l0"), getattr(self.layers, f"bias_{kind}_l0")
+        return TwistedState(self.base.select(state.base, rows), state.total[rows], state.log_w)

@@ -8,12 +8,13 @@ from egflow.training._options import TrainingOptions
 from egflow.training._problem import Batch, FlowMatching, Population, Problem, Splits
 from egflow.training._token_problem import TokenBatch, TokenMatching
 from egflow.training._train import Trained, TrainingError, check_count, train
-from egflow.training._twist_problem import TwistMatching
+from egflow.training._twist_problem import HiddenStates, TwistMatching
 
 __all__ = [
     "Batch",
     "DeferredInterrupts",
     "FlowMatching",
+    "HiddenStates",
     "Metrics",
     "Population",
     "Problem",
