@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from _molecules_prior_sets import Statistics, cell, parts, statistics, training_set
 from egflow_molecules import metrics, moses
-from egflow_molecules.prior import prior
+from egflow_molecules.pretrained import prior
 from egflow_molecules.smiles import decode, encode
 
 TITLE = "Molecules: the prior by MOSES's metrics"

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from egflow._account import ReportOptions, account
 from egflow._fit import new_flow, train_flow, warm_start
-from egflow._inputs import pick_device
-from egflow._tilt_inputs import Energy, Ranges, draw_from_base, read_beta, read_energies, read_inputs, solve, weigh
+from egflow._inputs import N_MIN, pick_device
+from egflow._tilt_inputs import N_FROM_BASE, Energy, Ranges, draw_from_base, read_beta, read_energies, read_inputs, solve, weigh
 from egflow._twist import can_twist, check_twistable, twist
 from egflow.energy import EnergyValues, evaluate
 from egflow.flow import Flow
@@ -46,6 +46,7 @@ def tilt(
     options: TrainingOptions | None = None,
     network: torch.nn.Module | None = None,
     energies: Sequence[EnergyValues] | None = None,
+    draws: int = N_FROM_BASE,
     reporting: ReportOptions | None = None,
 ) -> Flow:
     """Tilt p by an energy: energy-weighted flow matching (arXiv 2503.04975), warm-started from the base.
@@ -59,7 +60,7 @@ def tilt(
             ``-egflow.as_energy(fn)``. Several: a list, q ∝ p·exp(−Σ_j beta_j·E_j), with a range of beta for each.
         beta: on the energy's own scale; "auto" solves for ``target_ess``. Negative prefers high energy. A range
             (low, high) trains one model of every beta in it, to be sampled at any: ``sample(n, beta=…)``.
-        data: (N, *event) samples of p; None draws 20,000 from the base, and p then means the base.
+        data: (N, *event) samples of p; None draws them from the base, and p then means the base.
         condition: (N,) long or (N, k) float, of the data.
         sample_weight: (N,) weights multiplied in.
         method: "cefm" (velocity objective), "ced" (noise objective, on the vp path), or "twist" (a head that forecasts
@@ -78,6 +79,8 @@ def tilt(
         steps, batch_size, device, seed, options: as in `egflow.fit`.
         network: for ``base=None``, as in `egflow.fit`.
         energies: the data's energies where they are known already, one record for each energy.
+        draws: where ``data`` is None, the samples of the base to train on, and as many to report on; with ``max_calls``
+            at most a quarter of it.
         reporting: how the report is made.
 
     Returns:
@@ -112,14 +115,16 @@ def tilt(
     if options.stage == "train":
         options = replace(options, stage="tilt")
     reporting = reporting or ReportOptions()
-    models = read_energies(energy)
+    models = read_energies(energy, base)
     wanted = read_beta(beta, len(models))  # before the energies, which may be dear
     _check_rounds(rounds, wanted, target_ess, log_p, max_calls, weights, per_condition, condition, base)
     if max_calls is not None and data is not None and energies is None and max_calls < len(data):
         raise ValueError(
             f"max_calls={max_calls} is below the calls of the data alone, {len(data)}: raise it, or give less data"
         )
-    inputs = read_inputs(base, models, data, condition, sample_weight, energies, cache, seed)
+    check_count("draws", draws)
+    draws = draws if max_calls is None else max(N_MIN, min(draws, max_calls // 4))
+    inputs = read_inputs(base, models, data, condition, sample_weight, energies, cache, seed, draws)
     place = base.device if base is not None and device is None else pick_device(device)
     if base is not None and base.device != place:
         base = copy.deepcopy(base).to(place)  # the caller's own stays where it is

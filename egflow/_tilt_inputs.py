@@ -15,7 +15,8 @@ from torch import Tensor
 from egflow._inputs import N_MIN, check_condition, check_data
 from egflow._token_inputs import check_tokens
 from egflow._weighting import Ranged, Weighted, Weighting
-from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
+from egflow.domain import find_domain
+from egflow.energy import EnergyModel, EnergyValues, as_energy, bind_decoders, evaluate
 from egflow.flow import Flow, TokenFlow
 from egflow.training import mix
 from egflow.weights import (
@@ -67,13 +68,14 @@ def read_inputs(
     energies: Sequence[EnergyValues] | None,
     cache: str | Path | None,
     seed: int,
+    draws: int = N_FROM_BASE,
 ) -> TiltInputs:
     """Check the data against the base and evaluate all their energies.
 
     Raises:
         ValueError: for bad input, naming the argument; `egflow.energy.EnergyError` with the energy's own message.
     """
-    x = draw_from_base(base, sample_weight, N_FROM_BASE, mix(seed, 7)) if data is None else _check(base, data)
+    x = draw_from_base(base, sample_weight, draws, mix(seed, 7)) if data is None else _check(base, data)
     if base is not None and tuple(x.shape[1:]) != base.event_shape:
         raise ValueError(f"data must have the base's event shape {base.event_shape}, got {tuple(x.shape[1:])}")
     condition = check_condition(condition, len(x))
@@ -100,12 +102,16 @@ def draw_from_base(base: Flow | None, sample_weight: Tensor | None, n: int, seed
     return base.sample(n, correct=False, seed=seed).cpu()  # p is the base itself, though it may be a tilt
 
 
-def read_energies(energy: Energy | Sequence[Energy]) -> list[EnergyModel]:
-    """One energy or several, as models. Raises ValueError for an empty list."""
+def read_energies(energy: Energy | Sequence[Energy], base: Flow | None = None) -> list[EnergyModel]:
+    """One energy or several, as models, with the decoders of the base's domain. Raises ValueError for an empty list."""
     several = list(energy) if isinstance(energy, Sequence) else [energy]
     if not several:
         raise ValueError("energy is an empty list: pass one energy, or several")
-    return [one if isinstance(one, EnergyModel) else as_energy(one) for one in several]
+    models = [one if isinstance(one, EnergyModel) else as_energy(one) for one in several]
+    if base is None or base.domain is None:
+        return models
+    spec = find_domain(base.domain)
+    return [bind_decoders(model, spec.find(spec.decoders)) for model in models] if spec.decoders else models
 
 
 def read_beta(beta: Any, energies: int) -> float | str | Ranges:

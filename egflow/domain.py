@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from egflow.flow import Flow
     from egflow.report import TiltReport
     from egflow.training import TrainingOptions
 
 ENTRY_POINT_GROUP = "egflow.domains"
-CORE_METHODS = ("cefm", "ced")
+CORE_METHODS = ("cefm", "ced", "twist", "auto")
 """What the core itself can do with a domain's data; any other method is a domain's own."""
 
 
@@ -40,6 +41,8 @@ class DomainSpec:
         extra: the extra of the distribution that installs what it needs, as ``pip install 'egflow[extra]'``.
         help: one line for ``--help``.
         requires: modules the extra brings; checked before the implementation is imported.
+        decode: ``module:function`` of what `Flow.decode` makes of samples (batch, *event), or nothing.
+        decoders: ``module:MAPPING`` of the domain's decoders, for energies in Python (`Domain.decoders` are the same).
         methods: what ``method=`` may say. Names that are none of `CORE_METHODS` are methods of the domain's own; its
             implementation is then an `OwnMethods`.
     """
@@ -50,6 +53,8 @@ class DomainSpec:
     extra: str
     help: str
     requires: tuple[str, ...] = ()
+    decode: str = ""
+    decoders: str = ""
     methods: tuple[str, ...] = CORE_METHODS
 
     def load(self, options: Mapping[str, Any] | None = None) -> Domain:
@@ -58,13 +63,17 @@ class DomainSpec:
         Raises:
             ModuleNotFoundError: naming the extra to install.
         """
+        return self.find(self.implementation)(**dict(options or {}))
+
+    def find(self, place: str) -> Any:
+        """The object at ``module:name`` of the domain's package. Raises ModuleNotFoundError as `load`."""
         missing = [module for module in self.requires if importlib.util.find_spec(module) is None]
         if missing:
             raise ModuleNotFoundError(
                 f"domain={self.name} needs {', '.join(missing)}: install it with  pip install 'egflow[{self.extra}]'"
             )
-        module, _, name = self.implementation.partition(":")
-        return getattr(importlib.import_module(module), name)(**dict(options or {}))
+        module, _, name = place.partition(":")
+        return getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,10 @@ class Data:
         sample_weight: (N,) weights that multiply exp(−beta·E), or None.
         has_density: False where x is quantised or clipped, so that no density exists.
         info: facts worth recording, put under ``domain_metrics``.
+        vocab_size, pad_id: where x holds tokens (N, length) long, see `egflow.fit`.
+        base: the flow of p where the domain has one; None is fitted to x.
+        draws: p means the base flow: a tilt trains on so many draws of it, and the report is against as many; x is what
+            the report holds beside them. None: p means the data.
     """
 
     x: Tensor
@@ -84,13 +97,19 @@ class Data:
     sample_weight: Tensor | None = None
     has_density: bool = True
     info: dict[str, Any] = field(default_factory=dict)
+    vocab_size: int | None = None
+    pad_id: int | None = None
+    base: Flow | None = None
+    draws: int | None = None
 
 
 class Domain(Protocol):
     """What a domain gives. Its constructor takes the ``<domain>.*`` options as keywords.
 
     It may have ``log_densities`` too: name -> log p up to a constant, (batch, *event) -> (batch,), the presets of
-    ``log_p=``.
+    ``log_p=``; ``energy_options``, the arguments of `egflow.as_energy` that a plain function of ``file.py:function``
+    gets; and ``save_table(samples, columns, folder) -> list[Path]`` in place of `save_samples`, where columns are name ->
+    (n,) numbers of each sample: its energies, or scores, and its log-likelihood.
     """
 
     energies: Mapping[str, Callable[..., Any]]

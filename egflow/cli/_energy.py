@@ -70,7 +70,7 @@ def _resolve(text: str, name: str, domain: Domain) -> EnergyModel:
     if is_preset(text, domain.energies):
         return _preset(text, name, domain)
     if ".py" in text or "." in text.partition("(")[0]:
-        return load_energy(text)
+        return load_energy(text, getattr(domain, "energy_options", None))
     near = get_close_matches(text.partition("(")[0], domain.energies, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from egflow._account import ReportOptions, account
+from egflow._tilt_inputs import draw_from_base
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
 from egflow.cli._folder import load_settings
 from egflow.cli._loaded import check_out, load_run, out_folder
 from egflow.cli._own import evaluate_own, is_own
-from egflow.cli._problem import prepare
+from egflow.cli._problem import against_data, prepare
 from egflow.cli._quote import show as typed_as
 from egflow.cli._write import show, with_domain, write_report
+from egflow.energy import evaluate as evaluate_energy
+from egflow.training import mix
 
 
 def evaluate(settings: Settings, arguments: Arguments) -> int:
@@ -44,12 +48,17 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
         facts["rounds"] = stored.rounds
         notes = {key: stored.notes[key] for key in ("rounds", "base_error") if key in stored.notes}
         notes["reference"] = "the data: the draws that the run itself was reported against are not kept"
-    solver = settings["solver"]
+    solver, x, values = settings["solver"], tilting.data.x, tilting.values
+    more: dict[str, Any] = {}
+    if tilting.data.draws is not None:
+        x = draw_from_base(run.flow.base, None, tilting.data.draws, mix(settings["seed"], 8))
+        values = [evaluate_energy(one, x) for one in chosen.energies]
+        facts["reference"], more = "base", {"against_data": against_data(tilting)}
     report = account(
         flow,
         chosen.energies,
-        tilting.data.x,
-        tilting.values,
+        x,
+        values,
         condition=tilting.data.condition,
         sample_weight=tilting.data.sample_weight,
         per_condition=run.settings["per_condition"],
@@ -59,6 +68,7 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
             solver=solver["name"],
             rtol=solver["rtol"],
             atol=solver["atol"],
+            facts=more,
         ),
         facts=facts,
         notes=notes,

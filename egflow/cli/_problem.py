@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from egflow._inputs import check_condition, check_data
+from egflow._inputs import N_MIN, check_condition, check_data
 from egflow.cli._beta import Range, ranges_of
 from egflow.cli._compose import Settings
 from egflow.cli._energy import Chosen
@@ -64,12 +64,16 @@ def prepare(settings: Settings, domain: Domain, chosen: Chosen, log_p: LogP | No
         ValueError: for data, energies, a beta or a log_p that cannot be used.
     """
     data = domain.data(settings["data"], settings["seed"])
-    x = check_data(data.x, "the domain's data")
+    x = check_data(data.x, "the domain's data") if data.vocab_size is None else data.x
+    if data.vocab_size is None and settings["method"] == "twist":
+        raise ValueError(f"method=twist is for tokens, and the data of domain={settings['domain']} are none: leave it out")
+    if data.draws is not None:
+        data = replace(data, draws=_draws(settings, data.draws))
     condition = check_condition(data.condition, len(x))
     if settings["per_condition"] and condition is None:
         raise ValueError(f"per_condition=true: the data of domain={settings['domain']} have no conditions")
     if settings.get("rounds") is not None:
-        _check_rounds(settings, x, condition, log_p)
+        _check_rounds(settings, data, condition, log_p)
     values = [evaluate(one, x, condition, progress=_progress(chosen.text)) for one in chosen.energies]
     for one in values:
         if one.failed:
@@ -98,13 +102,25 @@ def _check_weights(settings: Settings, beta: Beta, values: list[EnergyValues], d
         per_condition_weights(log_w, data.condition, data.sample_weight)
 
 
-def _check_rounds(settings: Settings, x: Tensor, condition: Tensor | None, log_p: LogP | None) -> None:
+def against_data(tilting: Tilting) -> tuple[Tensor, list[EnergyValues] | EnergyValues]:
+    """The domain's data as the report takes them beside draws of the base."""
+    alone = len(tilting.values) == 1
+    return tilting.data.x, tilting.values[0] if alone else tilting.values
+
+
+def _draws(settings: Settings, draws: int) -> int:
+    """How many draws of the base: as many as the domain says, fewer where calls are counted."""
+    return draws if settings["max_calls"] is None else min(draws, max(N_MIN, settings["max_calls"] // 4))
+
+
+def _check_rounds(settings: Settings, data: Data, condition: Tensor | None, log_p: LogP | None) -> None:
     """What rounds would refuse once a base is trained."""
     from egflow._rounds import _DIMENSIONS
     from egflow._rounds_work import checked_log_p
 
     if condition is not None:
         raise ValueError(f"rounds are for data without conditions, and those of domain={settings['domain']} have them")
+    x = data.x
     size = math.prod(x.shape[1:])
     if x.is_floating_point() and size > _DIMENSIONS:
         raise ValueError(
@@ -112,7 +128,7 @@ def _check_rounds(settings: Settings, x: Tensor, condition: Tensor | None, log_p
             f"the data have {size}: leave rounds= out, and take a beta the data support"
         )
     calls = settings["max_calls"]
-    if calls is not None and calls < len(x) + 100:
+    if data.draws is None and calls is not None and calls < len(x) + 100:
         raise ValueError(
             f"max_calls={calls}: the data alone take {len(x)} calls, and rounds at least 100 more: raise it, or take "
             "fewer data"

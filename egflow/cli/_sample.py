@@ -7,7 +7,7 @@ from egflow.cli._energy import choose_energy
 from egflow.cli._folder import load_settings
 from egflow.cli._loaded import check_out, load_run, out_folder
 from egflow.cli._own import is_own, sample_own
-from egflow.cli._write import write_samples
+from egflow.cli._write import table_of, write_samples
 from egflow.flow._checks import say_range
 
 
@@ -39,6 +39,8 @@ def sample(settings: Settings, arguments: Arguments) -> int:
         atol=solver["atol"],
         seed=settings["seed"],
     )
-    file = write_samples(run.domain, samples.cpu(), out_folder(settings["out"], run.path, "samples"))
+    at = run.flow if beta is None else run.flow.at(beta)
+    columns = table_of(at, None, samples.cpu()) if hasattr(run.domain, "save_table") else {}
+    file = write_samples(run.domain, samples.cpu(), out_folder(settings["out"], run.path, "samples"), columns)
     print(f"{settings['n']} samples written to {file}")
     return 0

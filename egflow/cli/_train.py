@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from egflow._account import ReportOptions
 from egflow._fit import fit
@@ -21,11 +22,11 @@ from egflow.cli._folder import RunFolder, claim, save_settings
 from egflow.cli._log_p import LogP, choose_log_p
 from egflow.cli._outcome import RunFailed, one_line, say
 from egflow.cli._own import is_own, prepare_own
-from egflow.cli._problem import Tilting, prepare
+from egflow.cli._problem import Tilting, against_data, prepare
 from egflow.cli._settings import domain_options
-from egflow.cli._write import show, tell_written, with_domain, write_report, write_samples
+from egflow.cli._write import show, table_of, tell_written, with_domain, write_report, write_samples
 from egflow.domain import Domain, find_domain
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.report import TiltReport, beta_words
 from egflow.solver import make_solver
 from egflow.training import TrainingOptions
@@ -102,50 +103,73 @@ def _run(
     common: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "device": device, "seed": settings["seed"]}
     options = {**trainer, "folder": folder.path, "resume": settings["resume"]}
     if base is None:
+        base = data.base
+    if base is None:
         base = fit(
             data.x,
             data.condition,
             network=tilting.domain.network(data),
+            vocab_size=data.vocab_size,
+            pad_id=data.pad_id,
             path="vp" if settings["method"] == "ced" else None,
             sample_weight=data.sample_weight,
             options=TrainingOptions(**options, stage="base"),
             **common,
         )
+    base.domain = settings["domain"]
+    own: dict[str, Any] = {"data": data.x, "energies": tilting.values}
+    facts: dict[str, Any] = {"domain": settings["domain"]}
+    if data.draws is not None:
+        say(f"drawing {data.draws:,} samples of the base, which is p, and evaluating their energies")
+        own, facts = {"draws": data.draws}, facts | {"against_data": against_data(tilting)}
     flow = tilt(
         base,
         tilting.chosen.given,
-        tilting.given_beta,
-        data=data.x,
+        "auto" if settings["beta"] == "auto" and data.draws is not None else tilting.given_beta,
         condition=data.condition,
         sample_weight=data.sample_weight,
-        method=settings["method"],
+        method=None if settings["method"] == "auto" else settings["method"],
         weights=settings["weights"],
         per_condition=settings["per_condition"],
         rounds=settings.get("rounds"),
-        target_ess=settings["target_ess"] if settings.get("rounds") is not None else None,  # beta=auto is solved
+        # beta=auto is solved already, but for draws of the base
+        target_ess=settings["target_ess"] if settings.get("rounds") is not None or data.draws is not None else None,
         log_p=log_p,
         max_calls=settings.get("max_calls"),
         options=TrainingOptions(**options, stage="tilt"),
-        energies=tilting.values,
+        cache=settings["cache"] if data.draws is not None else None,
         reporting=ReportOptions(
             n=settings["n"],
             has_density=data.has_density,
             solver=solver["name"],
             rtol=solver["rtol"],
             atol=solver["atol"],
-            facts={"domain": settings["domain"]},
+            facts=facts,
         ),
+        **own,
         **common,
     )
     assert flow.report is not None and flow.report.evidence is not None
-    made = flow.report.evidence.samples
+    made = delivered(flow, settings["n"], settings["seed"])
+    samples = write_samples(tilting.domain, made, folder.path, table_of(flow, tilting.chosen, made))
     report = flow.report = with_domain(flow.report, tilting.domain, data.info)
     flow.save(folder.path / "model")
-    samples = write_samples(tilting.domain, made, folder.path)
     draw = partial(tilting.domain.figures, report)
     written = write_report(report, draw, folder.path, [*base.history, *flow.history])
     show(report)
     tell_written(folder.path, f"{samples.relative_to(folder.path)}{at_upper_end(report)}", written)
+
+
+def delivered(flow: Flow, n: int, seed: int) -> Tensor:
+    """The samples that a run writes: of tokens the corrected ones where that can be, else those of its report."""
+    assert flow.report is not None and flow.report.evidence is not None
+    at = flow.at([high for _, high in flow.beta_range]) if flow.beta_range else flow
+    if isinstance(at, TokenFlow) and at.path.likelihood == "exact" and at.condition_shape is None:
+        made = at.sample(n, seed=seed).cpu()
+        distinct = len(made.unique(dim=0))
+        say(f"samples are corrected by base·exp(−beta·E)/q: {distinct:,} of {n:,} are different sequences")
+        return made
+    return flow.report.evidence.samples
 
 
 def at_upper_end(report: TiltReport) -> str:

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import Tensor
 
+from egflow.cli._energy import Chosen
 from egflow.domain import Domain, OwnMethods
+from egflow.energy import evaluate
+from egflow.flow import Flow, TokenFlow
 from egflow.report import TiltReport, save_figures
 
 
@@ -32,9 +36,36 @@ def whole(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_samples(domain: Domain | OwnMethods, samples: Any, folder: Path) -> Path:
-    """``folder/samples.*``, in the domain's own format."""
-    return whole(folder, lambda temporary: [domain.save_samples(samples, temporary)])[0]
+def write_samples(
+    domain: Domain | OwnMethods, samples: Any, folder: Path, columns: Mapping[str, Any] | None = None
+) -> Path:
+    """``folder/samples.*``, in the domain's own format, with what else is known of each where the domain takes it."""
+    table = getattr(domain, "save_table", None)
+
+    def write(temporary: Path) -> list[Path]:
+        return [domain.save_samples(samples, temporary)] if table is None else table(samples, columns or {}, temporary)
+
+    return whole(folder, write)[0]
+
+
+def table_of(flow: Flow, chosen: Chosen | None, samples: Tensor) -> dict[str, Tensor]:
+    """What is known of each sample of tokens, for the domain's table: energies (or scores) and log-likelihood.
+
+    Of a flow of every beta the likelihood is that at the upper end.
+    """
+    if not isinstance(flow, TokenFlow):
+        return {}
+    at = flow.at([high for _, high in flow.beta_range]) if flow.beta_range else flow
+    columns: dict[str, Tensor] = {}
+    if chosen is not None:
+        word, sign = ("score", -1.0) if chosen.is_score else ("energy", 1.0)
+        names = [word] if len(chosen.energies) == 1 else [f"{word}_{i}" for i in range(1, len(chosen.energies) + 1)]
+        for name, one in zip(names, chosen.energies, strict=True):
+            values = evaluate(one, samples, allow_all_forbidden=True)
+            columns[name] = sign * values.energy
+    if at.path.likelihood == "exact" and at.condition_shape is None:
+        columns["log_likelihood"] = at.log_prob(samples).cpu()
+    return columns
 
 
 def with_domain(report: TiltReport, domain: Domain, info: dict[str, Any]) -> TiltReport:

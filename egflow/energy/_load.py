@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -19,12 +19,13 @@ from egflow.energy._files import load_file
 from egflow.energy._model import EnergyModel
 
 
-def load_energy(text: str) -> EnergyModel:
+def load_energy(text: str, options: Mapping[str, Any] | None = None) -> EnergyModel:
     """The energy that a text names. The code it names is run: it is the user's own, trusted code.
 
     Args:
         text: ``package.module.name``, looked up in the installed packages and then in the working folder, or
             ``file.py:function``, the file absolute or relative to the working folder.
+        options: arguments of `as_energy` for a plain function.
 
     Returns:
         The object itself where it is an `EnergyModel`, an instance of a class of them, else ``as_energy`` of it.
@@ -49,7 +50,7 @@ def load_energy(text: str) -> EnergyModel:
     if isinstance(found, EnergyModel):
         return found
     try:
-        return as_energy(found, name=f"{Path(file).name}:{name}" if colon else None)
+        return as_energy(found, name=f"{Path(file).name}:{name}" if colon else None, **(options or {}))
     except (TypeError, ValueError) as error:
         raise ValueError(f"energy {text} cannot be used: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ class Flow:
         beta_range: (low, high) for each energy where this is one model of every beta, else None.
         report: the `TiltReport` of the last tilt, or None.
         history: rows of metrics of the last training.
+        domain: name of the domain whose objects the samples are, see `decode`; or None.
 
     Example:
         >>> flow = Flow(lambda z, t, condition: torch.zeros_like(z), (2,))  # no motion: the source itself
@@ -91,6 +92,7 @@ class Flow:
         self.history: list[dict[str, str | float]] = []
         self.notes: dict[str, str] = {}
         self.train_seconds = 0.0
+        self.domain: str | None = None
 
     def __repr__(self) -> str:
         tilted = f", {say_range(self.beta_range)}" if self.beta_range else ""
@@ -101,6 +103,17 @@ class Flow:
     def device(self) -> torch.device:
         """Where the network is."""
         return self.shift.device
+
+    def decode(self, x: Tensor) -> Any:
+        """Samples (n, *event) as objects of the flow's domain: molecules, say. Without a domain, x itself.
+
+        Raises:
+            ValueError: where the domain is not installed.
+        """
+        from egflow.domain import find_domain
+
+        spec = None if self.domain is None else find_domain(self.domain)
+        return spec.find(spec.decode)(x) if spec is not None and spec.decode else x
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Flow:
         """Move the flow, in place, to a device or a floating-point type; returns itself."""

@@ -62,6 +62,7 @@ def _write(flow: Flow, folder: Path) -> None:
         "beta_range": flow.beta_range,
         "tuned": None if flow.tuned is None else flow.tuned.to_dict(),
         "tokens": _tokens(flow),
+        "domain": flow.domain,
         "weights_sha256": _sha256(weights),
     }
     write_text(folder / "model.json", json.dumps(model, indent=2, allow_nan=False) + "\n")
@@ -96,6 +97,7 @@ def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> 
         module.to(tensors["shift"].dtype).eval()
         flow = _flow(model, module, tensors)
         flow.condition_shape = None if model["condition_shape"] is None else tuple(model["condition_shape"])
+        flow.domain = model.get("domain")
         flow.num_classes, beta, ranges = model["num_classes"], model["beta"], model.get("beta_range")
         flow.beta = tuple(beta) if isinstance(beta, list) else beta
         flow.beta_range = None if ranges is None else tuple((float(low), float(high)) for low, high in ranges)

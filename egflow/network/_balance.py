@@ -42,9 +42,10 @@ class Balance(nn.Module):
         self.end = end
         self.register_buffer("rings", torch.tensor(list(twice), dtype=torch.long), persistent=False)
         self.depth = nn.Embedding(_DEEPEST + 1, width)
-        self.open = nn.Linear(len(twice), width, bias=False)
+        self.open = nn.Linear(len(twice), width, bias=False) if twice else None
         nn.init.zeros_(self.depth.weight)
-        nn.init.zeros_(self.open.weight)
+        if self.open is not None:
+            nn.init.zeros_(self.open.weight)
 
     def read(self, x: Tensor) -> Open:
         """Tokens (batch, length) -> what is open after each: depth (batch, length), rings (batch, length, k) bool."""
@@ -53,7 +54,8 @@ class Balance(nn.Module):
 
     def forward(self, depth: Tensor, rings: Tensor) -> Tensor:
         """What is open as numbers, (…, width)."""
-        return self.depth(depth.clamp(0, _DEEPEST)) + self.open(rings.to(self.open.weight.dtype))
+        h = self.depth(depth.clamp(0, _DEEPEST))
+        return h if self.open is None else h + self.open(rings.to(h))
 
     def impossible(self, token: Tensor, opened: Open, outputs: int) -> Tensor:
         """What cannot follow a token (…), with that open after it: a bool (…, outputs)."""
@@ -76,7 +78,8 @@ class Balance(nn.Module):
 
     def through(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Tables for `look_up`: depth and rings times a weight (out, width)."""
-        return F.linear(self.depth.weight, weight), F.linear(self.open.weight.T, weight)
+        rings = weight.new_zeros(0, len(weight)) if self.open is None else F.linear(self.open.weight.T, weight)
+        return F.linear(self.depth.weight, weight), rings
 
     def look_up(self, opened: Open, tables: tuple[Tensor, Tensor]) -> Tensor:
         """What a layer of that weight makes of `forward`, (batch, out), without the product."""

@@ -54,7 +54,7 @@ class Recurrent(nn.Module):
         twice: ids of the tokens that come in twos, or ().
 
     Raises:
-        ValueError: for a size below 1.
+        ValueError: for a size below 1, or a nest that is no pair.
 
     Example:
         >>> net = Recurrent(inputs=6, outputs=5, length=4, width=16)
@@ -94,6 +94,10 @@ class Recurrent(nn.Module):
         for name in ("inputs", "outputs", "length", "width", "depth"):
             if self.config[name] < 1:
                 raise ValueError(f"{name}={self.config[name]} must be at least 1")
+        if len(nest) not in (0, 2):
+            raise ValueError(f"nest must be two ids, got {tuple(nest)}")
+        if twice and not nest:
+            raise ValueError("twice= needs nest= with it: see Balance")
         self.length, self.width, self.depth = length, width, depth
         self.embed = nn.Embedding(inputs, width)
         self.context = ContextEmbedding(width, condition_dim, num_classes, beta_dim)

@@ -13,23 +13,25 @@ from egflow.domain import DomainSpec
 
 if TYPE_CHECKING:
     from egflow_molecules import energies
-    from egflow_molecules.prior import prior
+    from egflow_molecules.pretrained import prior
 
 __all__ = ["SPEC", "energies", "prior"]
 
 SPEC = DomainSpec(
     name="molecules",
     package="egflow_molecules",
-    implementation="egflow_molecules.domain:Molecules",
+    implementation="egflow_molecules.domain:MoleculesDomain",
     extra="molecules",
     help="molecules (SMILES) under your own score: a prior trained on MOSES ships with it, RDKit scores",
     requires=("rdkit",),
+    decode="egflow_molecules.decoders:molecules",
+    decoders="egflow_molecules.decoders:DECODERS",
 )
 
 
 def __getattr__(name: str) -> Any:
     if name == "prior":
-        from egflow_molecules.prior import prior
+        from egflow_molecules.pretrained import prior
 
         return prior
     if name == "energies":

@@ -61,7 +61,7 @@ def generation_funnel(
     Args:
         smiles: as generated.
         known: molecules that are not new, in any writing (parsed here, some 4,000 a second; a `KnownMolecules` is
-            parsed already). Two molecules are the same if their canonical SMILES are.
+            parsed already, and a frozenset holds canonical SMILES as they are). Two molecules are the same if their canonical SMILES are.
         passes: what a new molecule must satisfy.
 
     Raises:
@@ -79,13 +79,14 @@ def generation_funnel(
     molecules = smiles if isinstance(smiles, Molecules) else Molecules(smiles)
     if not len(molecules):
         raise ValueError("smiles is empty: nothing was generated, so there is nothing to count")
-    if not isinstance(known, KnownMolecules) and len(known):
+    if not isinstance(known, KnownMolecules | frozenset) and len(known):
         known = KnownMolecules(known)
+    canonical = known.canonical if isinstance(known, KnownMolecules) else known
     valid = [mol for mol in molecules if mol is not None]
     left = {Chem.MolToSmiles(mol): mol for mol in valid}
     unique, novel = len(left), None
-    if isinstance(known, KnownMolecules):
-        left = {text: mol for text, mol in left.items() if text not in known.canonical}
+    if len(canonical):
+        left = {text: mol for text, mol in left.items() if text not in canonical}
         novel = len(left)
     passed = None if passes is None else sum(bool(passes(mol)) for mol in left.values())
     return GenerationFunnel(len(molecules), len(valid), unique, novel, passed)

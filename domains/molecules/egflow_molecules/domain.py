@@ -1,0 +1,205 @@
+"""The domain of molecules: what the command line asks of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from egflow.domain import Data
+from egflow.network import Recurrent
+from egflow_molecules._figure import property_figure
+from egflow_molecules._grid import save_grid
+from egflow_molecules._rdkit import mol_from_smiles
+from egflow_molecules.cleaning import clean
+from egflow_molecules.decoders import DECODERS
+from egflow_molecules.energies import PRESETS
+from egflow_molecules.files import nci, read
+from egflow_molecules.funnel import generation_funnel
+from egflow_molecules.molecules import Molecules
+from egflow_molecules.neighbours import KnownMolecules
+from egflow_molecules.pretrained import prior
+from egflow_molecules.properties import property_columns
+from egflow_molecules.real_sample import real_molecules
+from egflow_molecules.smiles import LENGTH, NEST, PAD_ID, RINGS, VOCAB_SIZE, decode, encode
+from egflow_molecules.writing import write_csv, write_sdf
+
+if TYPE_CHECKING:
+    from egflow.energy import EnergyModel
+    from egflow.report import TiltReport
+
+_NEAR = 20_000  # known molecules among which the nearest is looked for
+_SHOWN = 4_000  # draws of the base whose properties are drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The molecules that a run wrote, best first."""
+
+    molecules: Molecules
+    scores: list[float]
+    properties: dict[str, list[float]]
+    similarity: list[float]
+
+
+class MoleculesDomain:
+    """Molecules as SMILES tokens: the prior or the user's own, RDKit's energies, tables, pictures and counts.
+
+    Args:
+        draws: of the base, to train a tilt on, and as many to report on.
+        real: real molecules the report shows beside the base.
+        start: "prior" or "scratch", for data of the user's own.
+        column: of a csv.
+        sdf: whether 3-D coordinates are written too.
+        scaffold: what every molecule must contain, with attachment points; None for anything.
+
+    Example:
+        >>> MoleculesDomain(real=100).data(None, seed=0).x.shape
+        torch.Size([100, 80])
+    """
+
+    energy_options: Mapping[str, Any] = {"on": "mol", "batch": False}
+
+    def __init__(
+        self,
+        draws: int = 20_000,
+        real: int = 2_000,
+        start: str = "prior",
+        column: str | int | None = None,
+        sdf: bool = False,
+        scaffold: str | None = None,
+    ) -> None:
+        for name, value in (("draws", draws), ("real", real)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 100:
+                raise ValueError(f"molecules.{name} must be a whole number of at least 100, got {value!r}")
+        if start not in ("prior", "scratch"):
+            raise ValueError(f"molecules.start must be prior or scratch, got {start!r}")
+        if not isinstance(sdf, bool):
+            raise ValueError(f"molecules.sdf must be true or false, got {sdf!r}")
+        self.draws, self.real, self.start, self.column, self.sdf = draws, real, start, column, sdf
+        self.scaffold = scaffold
+        self.energies: Mapping[str, Callable[..., EnergyModel]] = PRESETS
+        self.decoders: Mapping[str, Callable[[Tensor], Any]] = DECODERS
+        self._known: Callable[[], Sequence[str]] = real_molecules
+        self._written: Written | None = None
+
+    def data(self, name: str | None, seed: int) -> Data:
+        """The prior with real molecules beside it (None), RDKit's own 5,000 (nci), or the molecules of a file.
+
+        Raises:
+            FileNotFoundError, ValueError: for a file that cannot be read, or holds too few molecules.
+        """
+        common: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "pad_id": PAD_ID, "draws": self.draws}
+        if name is None:
+            return Data(encode(real_molecules(self.real)), base=prior(), info={"data": "prior (MOSES)"}, **common)
+        cleaned = clean(read(nci() if name == "nci" else name, self.column), what=f"data={name}")
+        print(*cleaned.funnel.lines(), sep="\n")
+        self._known = lambda: cleaned.smiles
+        info = {"data": name, **{f"data_{key}": value for key, value in cleaned.funnel.as_dict().items()}}
+        return Data(encode(cleaned.smiles), info=info, **common)
+
+    def default_energy(self, name: str | None) -> str:
+        """An octanol-water partition of 4, for every data set."""
+        return "logp(target=4)"
+
+    def network(self, data: Data) -> nn.Module | None:
+        """The prior's network, to be tuned, or a fresh one of its kind."""
+        if self.start == "prior":
+            return copy.deepcopy(prior().network).train()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return Recurrent(VOCAB_SIZE + 2, VOCAB_SIZE + 1, LENGTH, 256, 2, nest=NEST, twice=RINGS)
+
+    def save_samples(self, samples: Tensor, folder: Path) -> Path:
+        """As `save_table`, of nothing but the molecules."""
+        return self.save_table(samples, {}, folder)[0]
+
+    def save_table(self, samples: Tensor, columns: Mapping[str, Tensor], folder: Path) -> list[Path]:
+        """Write ``samples.csv``, best first where there is a score, and ``samples.sdf`` where that is asked for."""
+        numbers = {name: values.tolist() for name, values in columns.items()}
+        score = _score(numbers, len(samples))
+        order = sorted(range(len(samples)), key=lambda i: -math.inf if math.isnan(score[i]) else score[i], reverse=True)
+        molecules = Molecules([decode(samples)[i] for i in order])
+        known = KnownMolecules(list(self._known())[:_NEAR])
+        nearest = known.nearest(molecules.mols)
+        found = property_columns(molecules.mols)
+        table: dict[str, Sequence[float | str | None]] = {
+            **{name: [values[i] for i in order] for name, values in numbers.items() if name != "log_likelihood"},
+            **found,
+            "nearest_known": [None if i < 0 else known.smiles[i] for i in nearest.place],
+            "similarity": nearest.similarity.tolist(),
+        }
+        if "log_likelihood" in numbers:
+            table["log_likelihood"] = [numbers["log_likelihood"][i] for i in order]
+        self._written = Written(molecules, [score[i] for i in order], found, nearest.similarity.tolist())
+        files = [write_csv(folder / "samples.csv", molecules.smiles, table)]
+        if self.sdf:
+            flat = write_sdf(folder / "samples.sdf", molecules.mols, table)
+            if flat:
+                print(f"{flat} molecules found no conformer and are in samples.sdf in two dimensions")
+            files.append(folder / "samples.sdf")
+        return files
+
+    def figures(self, report: TiltReport, folder: Path) -> list[Path]:
+        """Draw ``molecules.png`` and ``molecules.svg``, the best with captions, and ``properties.png``."""
+        evidence, made = report.evidence, self._written
+        if evidence is None:
+            return []
+        if made is None:
+            molecules = Molecules(decode(evidence.samples))
+            made = Written(molecules, [], property_columns(molecules.mols), [])
+        files = []
+        if any(made.molecules.valid):
+            captions = [_caption(made, i) for i in range(len(made.molecules))]
+            scores = made.scores if any(not math.isnan(score) for score in made.scores) else None
+            files = [
+                save_grid(folder / f"molecules.{suffix}", made.molecules.mols, captions, scores)
+                for suffix in ("png", "svg")
+            ]
+        shown = evidence.data[:_SHOWN]
+        prior_columns = property_columns(mol_from_smiles(one) for one in decode(shown))
+        log_w = evidence.log_w[:_SHOWN]
+        try:
+            weight = (log_w - log_w.max()).exp().tolist()
+            files.append(property_figure(prior_columns, weight, made.properties, folder / "properties.png"))
+        except ValueError:  # nothing valid, or nothing with a weight: the report says so itself
+            pass
+        return files
+
+    def metrics(self, report: TiltReport) -> dict[str, Any]:
+        """The funnel of what was written (of the report's own samples where nothing was), and similarity to the known."""
+        made, found = self._written, {}
+        if report.evidence is not None:
+            raw = Molecules(decode(report.evidence.samples))
+            found["uncorrected_valid_share"] = round(sum(raw.valid) / len(raw), 4)
+            made = made or Written(raw, [], {}, [])
+        if made is None:
+            return found
+        counts = generation_funnel(made.molecules, frozenset(self._known()))
+        print(*counts.lines(), sep="\n")
+        near = [value for value in made.similarity if not math.isnan(value)]
+        if near:
+            found["nearest_similarity_mean"] = round(sum(near) / len(near), 4)
+        return {**counts.as_dict(), **found}
+
+
+def _score(numbers: Mapping[str, list[float]], n: int) -> list[float]:
+    """What the molecules are sorted by, high is good: the score, or minus the energy; of several their sum."""
+    total = [math.nan] * n
+    for name, values in numbers.items():
+        sign = 1.0 if name.startswith("score") else -1.0 if name.startswith("energy") else 0.0
+        if sign:
+            total = [sign * v + (0.0 if math.isnan(t) else t) for v, t in zip(values, total, strict=True)]
+    return [math.nan if math.isinf(t) else t for t in total]
+
+
+def _caption(made: Written, place: int) -> str:
+    score = f"score {made.scores[place]:.3g}\n" if made.scores and not math.isnan(made.scores[place]) else ""
+    near = f"nearest known {made.similarity[place]:.2f}" if made.similarity else ""
+    return f"{score}{near}" or f"{place + 1}"
