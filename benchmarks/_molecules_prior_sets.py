@@ -82,7 +82,7 @@ def parts(name: str, smiles: Sequence[str], edges: Sequence[int]) -> Iterator[St
 
 
 def training_set(size: int | None) -> list[str]:
-    """MOSES's training molecules as this RDKit writes them; nine minutes the first time. size: of the first ones."""
+    """MOSES's training molecules as this RDKit writes them; six minutes the first time. size: of the first ones."""
     file = KEPT / f"train-{size or 'all'}.txt"
     if not file.exists():
         write_text(file, "\n".join(metrics.canonical(moses.smiles("train")[:size])))

@@ -13,7 +13,17 @@ from torch import Tensor
 from egflow._account import ReportOptions, account
 from egflow._fit import new_flow, train_flow, warm_start
 from egflow._inputs import N_MIN, pick_device
-from egflow._tilt_inputs import N_FROM_BASE, Energy, Ranges, draw_from_base, read_beta, read_energies, read_inputs, solve, weigh
+from egflow._tilt_inputs import (
+    N_FROM_BASE,
+    Energy,
+    Ranges,
+    draw_from_base,
+    read_beta,
+    read_energies,
+    read_inputs,
+    solve,
+    weigh,
+)
 from egflow._twist import can_twist, check_twistable, twist
 from egflow.energy import EnergyValues, evaluate
 from egflow.flow import Flow
@@ -100,7 +110,8 @@ def tilt(
         1.0
     """
     if method is None:
-        method = "twist" if data is None and rounds is None and can_twist(base) else "cefm"
+        plain = data is None and rounds is None and weights == "resample" and not per_condition
+        method = "twist" if plain and can_twist(base) else "cefm"
     if method not in (*METHODS, "twist"):
         raise ValueError(f"method must be one of {', '.join((*METHODS, 'twist'))}, got {method!r}")
     if method == "twist":

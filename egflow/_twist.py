@@ -62,7 +62,9 @@ def twist(
 def check_twistable(base: Flow | None) -> Recurrent:
     """The network of a base that can be twisted. Raises ValueError that says why another cannot."""
     if not isinstance(base, TokenFlow) or base.path.name != "sequential" or base.condition_shape is not None:
-        raise ValueError("method='twist' is for a base of tokens on path 'sequential' without conditions")
+        raise ValueError(
+            "method='twist' is for a base of tokens on path 'sequential' without conditions: use method='cefm'"
+        )
     if type(base.network) is not Recurrent:
         raise ValueError(
             f"method='twist' needs a base around egflow.network.Recurrent, got {type(base.network).__name__}: "
@@ -85,8 +87,8 @@ def energy_cells(
 ) -> tuple[Tensor, list[list[float | None]]]:
     """Cells of the energies, fine where p has its mass and where its tilts have theirs.
 
-    Centres are rows drawn half from p and half from its tilt at the far end of the range; a row is in the cell of the
-    nearest, in units of each energy's standard deviation.
+    Each value is a cell where there are few. Else centres are rows drawn from p, and as many from its tilt by each energy at
+    the far end of that one's range, and a row is in the cell of the nearest, in units of each energy's standard deviation.
 
     Args:
         energies: (N, k) float64.
@@ -100,18 +102,12 @@ def energy_cells(
     """
     allowed = (~forbidden).nonzero()[:, 0]
     e = energies[allowed]
-    scale = e.std(0).clamp_min(1e-12)
-    far = torch.tensor([max(pair, key=abs) for pair in ranges], dtype=torch.float64)
-    order = e @ torch.ones(e.shape[1], dtype=torch.float64)
-    by_energy = order.argsort()
-    generator = torch.Generator().manual_seed(mix(seed, -31))
-    u = (torch.arange(CELLS // 2) + torch.rand((), generator=generator, dtype=torch.float64)) / (CELLS // 2)
-    centres = []
-    for beta in (torch.zeros_like(far), far):
-        share = torch.softmax((log_s[allowed] - e @ beta)[by_energy], 0)
-        centres.append(e[by_energy[torch.searchsorted(share.cumsum(0), u).clamp(max=len(e) - 1)]])
-    table = torch.cat(centres).unique(dim=0)
-    nearest = torch.cdist(e / scale, table / scale).argmin(1)
+    spread = e.std(0, correction=0)
+    scale = torch.where(spread > 1e-12 * e.abs().amax(0), spread, 1.0)  # a constant one tells no cells apart
+    table = e.unique(dim=0)
+    if len(table) > CELLS:
+        table = _centres(e, log_s[allowed], ranges, seed)
+    nearest = torch.cdist(e / scale, table / scale, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
     kept, nearest = nearest.unique(return_inverse=True)
     sums = torch.zeros(len(kept), e.shape[1] + 1, dtype=torch.float64)
     sums.index_add_(0, nearest, torch.cat([e, torch.ones(len(e), 1, dtype=torch.float64)], 1))
@@ -121,3 +117,20 @@ def energy_cells(
     if bool(forbidden.any()):
         levels.append([None] * e.shape[1])
     return cell, levels
+
+
+def _centres(e: Tensor, log_s: Tensor, ranges: Ranges, seed: int) -> Tensor:
+    """Rows of e (n, k) at even quantiles of Σ E, under p and under its tilt by each energy at its range's far end."""
+    by_energy = (e / e.std(0, correction=0).clamp_min(1e-12)).sum(1).argsort()
+    k = e.shape[1]
+    count = max(CELLS // (k + 1), 6)
+    generator = torch.Generator().manual_seed(mix(seed, -31))
+    u = (torch.arange(count) + torch.rand((), generator=generator, dtype=torch.float64)) / count
+    tilts = torch.zeros(k + 1, k, dtype=torch.float64)  # the last is p
+    for j, pair in enumerate(ranges):
+        tilts[j, j] = max(pair, key=abs)
+    centres = []
+    for beta in tilts:
+        share = torch.softmax((log_s - e @ beta)[by_energy], 0)
+        centres.append(e[by_energy[torch.searchsorted(share.cumsum(0), u).clamp(max=len(e) - 1)]])
+    return torch.cat(centres).unique(dim=0)

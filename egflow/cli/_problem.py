@@ -66,7 +66,7 @@ def prepare(settings: Settings, domain: Domain, chosen: Chosen, log_p: LogP | No
     data = domain.data(settings["data"], settings["seed"])
     x = check_data(data.x, "the domain's data") if data.vocab_size is None else data.x
     if data.vocab_size is None and settings["method"] == "twist":
-        raise ValueError(f"method=twist is for tokens, and the data of domain={settings['domain']} are none: leave it out")
+        raise ValueError(f"method=twist is for tokens, and those of domain={settings['domain']} are none: leave it out")
     if data.draws is not None:
         data = replace(data, draws=_draws(settings, data.draws))
     condition = check_condition(data.condition, len(x))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from egflow.network._default import NETWORKS
+from egflow.network._twisted import Twisted
 
 
 def scale_beta(beta: Tensor, beta_range: Sequence[tuple[float, float]]) -> Tensor:
@@ -70,6 +71,11 @@ def with_beta(network: nn.Module, beta_dim: int) -> nn.Module:
     Raises:
         ValueError: for a module that knows no beta.
     """
+    if isinstance(network, Twisted):
+        raise ValueError(
+            "a flow made by method='twist' takes no further range of beta: tilt its base by both energies, "
+            "energy=[a, b], or give one beta"
+        )
     if type(network) in NETWORKS.values():
         made = type(network)(**{**network.config, "beta_dim": beta_dim})  # type: ignore[arg-type]
         first = next(network.parameters())

@@ -33,9 +33,7 @@ class TwistBatch:
         p = self.point
         rows = zip(*(field.chunk(parts) for field in (p.x_t, p.t, p.x_1, p.share)), strict=True)
         both = zip(self.rows.chunk(parts), self.cell.chunk(parts), strict=True)
-        return [
-            TwistBatch(TokenPoint(*row), *other, self.hidden) for row, other in zip(rows, both, strict=True)
-        ]
+        return [TwistBatch(TokenPoint(*row), *other, self.hidden) for row, other in zip(rows, both, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,9 @@ class HiddenStates:
     def of(cls, network: Twisted, x: Tensor, vocabulary: Vocabulary) -> HiddenStates:
         """Read rows x (N, length) of ids inside once."""
         path = Sequential()
-        count = (path.shifted(x, vocabulary) != vocabulary.end).sum(1)
+        count = torch.full((len(x),), x.shape[1], device=x.device)
+        if vocabulary.end is not None:
+            count = (path.shifted(x, vocabulary) != vocabulary.end).sum(1)
         first = count.cumsum(0) - count
         states = torch.empty(int(count.sum()), network.base.width, dtype=torch.bfloat16, device=x.device)
         for rows in count.argsort().split(_AT_ONCE):

@@ -136,7 +136,9 @@ def test_a_forecast_of_one_token_is_that_of_all() -> None:
     parts = net.read(x, net.base.read(x)[0])
     token = (x + 1) % OUTPUTS
     every = net.forecast(parts)
-    torch.testing.assert_close(net.forecast(parts, token), every.gather(2, token[..., None, None].expand(-1, -1, 1, 3))[:, :, 0])
+    torch.testing.assert_close(
+        net.forecast(parts, token), every.gather(2, token[..., None, None].expand(-1, -1, 1, 3))[:, :, 0]
+    )
 
 
 def test_only_the_head_is_trained() -> None:

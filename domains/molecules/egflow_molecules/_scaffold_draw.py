@@ -169,9 +169,9 @@ def _extend(
         reading = i < done.size[rows]
         grows = ~reading & (behind < 0)
         whole = (depth == 0) & ~opened.any(1)
-        impossible = never | (unfit & (i == done.size[rows])[:, None])
-        impossible[:, end] |= ~whole if tail else True
-        impossible[:, grammar.closing] |= (depth == 0) & (~whole if not tail else True)
+        impossible = never | (unfit & done.size[rows].eq(i)[:, None])
+        impossible[:, end] |= ~whole | (not tail)
+        impossible[:, grammar.closing] |= (depth == 0) & (~whole | tail)
         allowed = log_p.double().masked_fill(impossible & grows[:, None], -math.inf)
         mass = torch.logsumexp(allowed, 1)
         alive = ~grows | (mass > -math.inf)
@@ -192,7 +192,7 @@ def _extend(
         rows, token, behind, depth, opened = rows[kept], token[kept], behind[kept], depth[kept], opened[kept]
         if i + 1 < length and len(rows):
             log_p, state = model.step(token, model.select(state, kept))
-    # a row that fills its length has no END
+    # a row that fills its length is done where nothing but END is left, which it does not have
     full = ((behind < 0) & (depth == 0) & ~opened.any(1)) if tail else (behind == len(forced) - 1)
-    log_w[rows] = log_w[rows].masked_fill(~(full & (done.size[rows] < length)) if last else full | True, -math.inf)
+    log_w[rows] = log_w[rows].masked_fill(~full | (done.size[rows] == length) | (not last), -math.inf)
     return replace(done, x=x, size=size, log_w=log_w, log_q=log_q)

@@ -83,7 +83,9 @@ def encode(smiles: Sequence[str], length: int = LENGTH) -> Tensor:
         try:
             row[: len(tokens)] = [_IDS[token] for token in tokens]
         except KeyError as error:
-            raise ValueError(f"{one!r}: the token {error.args[0]!r} is not in the alphabet of egflow_molecules") from None
+            raise ValueError(
+                f"{one!r}: the token {error.args[0]!r} is not in the alphabet of egflow_molecules"
+            ) from None
     return torch.from_numpy(rows)
 
 
