@@ -1,7 +1,7 @@
 """Molecules with a wanted logP, −2 to 10, from one training: the mean absolute error, beside Discrete Guidance's.
 
-One forecast of seven energies |logP − target| on the prior (`method="twist"`, 20,000 draws, a vector of betas) serves all
-seven targets. At each, 1,000 molecules are delivered with beta 4, corrected by exact weights from 4,000 to 32,000
+One forecast of seven energies |logP − target| on the prior (`method="twist"`, 20,000 draws, a vector of betas) serves
+all seven targets. At each, 1,000 molecules are delivered with beta 4, corrected by exact weights from 4,000 to 32,000
 proposals; `n_eff` says how many of the delivered are effective. Where n_eff is a handful the prior holds hardly such a
 molecule, and the error is that of the few: rounds are for that.
 

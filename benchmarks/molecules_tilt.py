@@ -1,15 +1,15 @@
 """Tilts of the molecules' prior: how exact before the correction and after it, and how long they take.
 
-The prior is tilted by a forecast of the energy (`method="twist"`, 20,000 draws of the prior, one training for every beta
-from 0 to 3), for a property with a target, |logP − 4|; another, |TPSA − 60| / 20; and a black box without a gradient or a
-scale, (rings − 3)² + 1 where there is no sulfonamide. p is the prior; invalid molecules are forbidden.
+The prior is tilted by a forecast of the energy (`method="twist"`, 20,000 draws of the prior, one training for every
+beta from 0 to 3), for a property with a target, |logP − 4|; another, |TPSA − 60| / 20; and a black box without a
+gradient or a scale, (rings − 3)² + 1 where there is no sulfonamide. p is the prior; invalid molecules are forbidden.
 
 - `prior`: n_eff / N of exp(−beta·E) over the prior's own samples: what the tilt starts from.
 - `tilted`: n_eff / N of prior·exp(−beta·E) / q over 2,000 of the flow's own samples, before any correction.
 - `mean`, `target`: the mean energy of 1,000 delivered (corrected) molecules, and of 20,000 fresh draws of the prior,
   weighted, ± their standard errors; `errors`: the difference in standard errors of both.
 - `KS`: between the two, of the energy. `unique`: different SMILES of the 1,000. `valid` before the correction.
-- `train s`, `sample s`: CPU seconds of the training (once for both betas, the draws not included), and of delivering 1,000.
+- `train s`, `sample s`: CPU seconds of the training (once for both betas, without the draws), and of delivering 1,000.
 """
 
 from __future__ import annotations

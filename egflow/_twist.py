@@ -87,8 +87,8 @@ def energy_cells(
 ) -> tuple[Tensor, list[list[float | None]]]:
     """Cells of the energies, fine where p has its mass and where its tilts have theirs.
 
-    Each value is a cell where there are few. Else centres are rows drawn from p, and as many from its tilt by each energy at
-    the far end of that one's range, and a row is in the cell of the nearest, in units of each energy's standard deviation.
+    Each value is a cell where there are few. Else centres are rows drawn from p, and as many from its tilt by each
+    energy at the far end of that one's range; a row is in the cell of the nearest, in each energy's own deviations.
 
     Args:
         energies: (N, k) float64.

@@ -109,7 +109,8 @@ class Domain(Protocol):
     It may have ``log_densities`` too: name -> log p up to a constant, (batch, *event) -> (batch,), the presets of
     ``log_p=``; ``energy_options``, the arguments of `egflow.as_energy` that a plain function of ``file.py:function``
     gets; and ``save_table(samples, columns, folder) -> list[Path]`` in place of `save_samples`, where columns are name
-    -> (n,) numbers of each sample: its energies, or scores, and its log-likelihood.
+    -> (n,) numbers of each sample: its energies, or scores, and its log-likelihood; and ``deliver(flow, n, seed)``, n
+    samples to write in place of the flow's own, or None.
     """
 
     energies: Mapping[str, Callable[..., Any]]

@@ -88,7 +88,8 @@ def modules(package: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", [name for package in ("egflow", "egflow_toy", "egflow_images") for name in modules(package)]
+    "name",
+    [name for part in ("", "_toy", "_images", "_molecules") for name in modules(f"egflow{part}")],
 )
 def test_doctests(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)

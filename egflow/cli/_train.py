@@ -150,7 +150,7 @@ def _run(
         **common,
     )
     assert flow.report is not None and flow.report.evidence is not None
-    made = delivered(flow, settings["n"], settings["seed"])
+    made = delivered(flow, tilting.domain, settings["n"], settings["seed"])
     samples = write_samples(tilting.domain, made, folder.path, table_of(flow, tilting.chosen, made))
     report = flow.report = with_domain(flow.report, tilting.domain, data.info)
     flow.save(folder.path / "model")
@@ -160,10 +160,13 @@ def _run(
     tell_written(folder.path, f"{samples.relative_to(folder.path)}{at_upper_end(report)}", written)
 
 
-def delivered(flow: Flow, n: int, seed: int) -> Tensor:
+def delivered(flow: Flow, domain: Domain, n: int, seed: int) -> Tensor:
     """The samples that a run writes: of tokens the corrected ones where that can be, else those of its report."""
     assert flow.report is not None and flow.report.evidence is not None
     at = flow.at([high for _, high in flow.beta_range]) if flow.beta_range else flow
+    own = getattr(domain, "deliver", None)
+    if own is not None and (made := own(at, n, seed)) is not None:
+        return made
     if isinstance(at, TokenFlow) and at.path.likelihood == "exact" and at.condition_shape is None:
         made = at.sample(n, seed=seed).cpu()
         distinct = len(made.unique(dim=0))

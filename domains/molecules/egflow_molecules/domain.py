@@ -27,11 +27,13 @@ from egflow_molecules.neighbours import KnownMolecules
 from egflow_molecules.pretrained import prior
 from egflow_molecules.properties import property_columns
 from egflow_molecules.real_sample import real_molecules
+from egflow_molecules.scaffold import Scaffold, sample_scaffold
 from egflow_molecules.smiles import LENGTH, NEST, PAD_ID, RINGS, VOCAB_SIZE, decode, encode
 from egflow_molecules.writing import write_csv, write_sdf
 
 if TYPE_CHECKING:
     from egflow.energy import EnergyModel
+    from egflow.flow import TokenFlow
     from egflow.report import TiltReport
 
 _NEAR = 20_000  # known molecules among which the nearest is looked for
@@ -83,7 +85,7 @@ class MoleculesDomain:
         if not isinstance(sdf, bool):
             raise ValueError(f"molecules.sdf must be true or false, got {sdf!r}")
         self.draws, self.real, self.start, self.column, self.sdf = draws, real, start, column, sdf
-        self.scaffold = scaffold
+        self.scaffold = None if scaffold is None else Scaffold(scaffold)
         self.energies: Mapping[str, Callable[..., EnergyModel]] = PRESETS
         self.decoders: Mapping[str, Callable[[Tensor], Any]] = DECODERS
         self._known: Callable[[], Sequence[str]] = real_molecules
@@ -115,6 +117,17 @@ class MoleculesDomain:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return Recurrent(VOCAB_SIZE + 2, VOCAB_SIZE + 1, LENGTH, 256, 2, nest=NEST, twice=RINGS)
+
+    def deliver(self, flow: TokenFlow, n: int, seed: int) -> Tensor | None:
+        """n samples that hold the scaffold, where one is asked for: of the same tilt, given that."""
+        if self.scaffold is None:
+            return None
+        found = sample_scaffold(flow, self.scaffold, n, energy=flow.energy, seed=seed)
+        print(
+            f"molecules with the scaffold: {len(found.tokens):,} from {found.drawn:,} draws, n_eff {found.n_eff:,.0f}; "
+            "the report is of the tilt without it"
+        )
+        return found.tokens.cpu()
 
     def save_samples(self, samples: Tensor, folder: Path) -> Path:
         """As `save_table`, of nothing but the molecules."""
@@ -173,7 +186,7 @@ class MoleculesDomain:
         return files
 
     def metrics(self, report: TiltReport) -> dict[str, Any]:
-        """The funnel of what was written (of the report's own samples where nothing was), and similarity to the known."""
+        """The funnel of what was written (of the report's samples where nothing was), and similarity to the known."""
         made, found = self._written, {}
         if report.evidence is not None:
             raw = Molecules(decode(report.evidence.samples))

@@ -61,7 +61,8 @@ def generation_funnel(
     Args:
         smiles: as generated.
         known: molecules that are not new, in any writing (parsed here, some 4,000 a second; a `KnownMolecules` is
-            parsed already, and a frozenset holds canonical SMILES as they are). Two molecules are the same if their canonical SMILES are.
+            parsed already, and a frozenset holds canonical SMILES as they are). Two molecules are the same if their
+            canonical SMILES are.
         passes: what a new molecule must satisfy.
 
     Raises:

@@ -4,8 +4,8 @@
 
 A form is a SMILES of the scaffold in which every attachment point ``*`` is a branch of its own or the tail. Its tokens
 are forced and what stands for ``*`` is drawn from the flow (Langevin et al. 2020, arXiv 2009.07778); weights correct
-what forcing leaves out, see `egflow_molecules._scaffold_draw`. A scaffold has many forms; of those in which
-most draws are molecules, the one the flow writes most often is taken, so that it goes on with a text of a kind it knows.
+what forcing leaves out, see `egflow_molecules._scaffold_draw`. A scaffold has many forms; of those in which most draws
+are molecules, the one the flow writes most often is taken, so that it goes on with a text of a kind it knows.
 """
 
 from __future__ import annotations
