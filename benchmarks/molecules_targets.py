@@ -23,7 +23,7 @@ import torch
 from egflow_molecules.decoders import mols
 from egflow_molecules.pretrained import prior
 from egflow_molecules.smiles import decode
-from rdkit.Chem import Crippen
+from rdkit.Chem.Crippen import MolLogP  # pyright: ignore[reportAttributeAccessIssue]  made at run time
 from torch import Tensor
 
 from egflow._correct import correction_log_weights
@@ -54,7 +54,7 @@ class Distance(EnergyModel):
         """x (batch, length) long -> (batch,)."""
         key = x.numpy().tobytes()
         if key not in self.seen:
-            found = [float("nan") if mol is None else Crippen.MolLogP(mol) for mol in mols(x)]
+            found = [float("nan") if mol is None else MolLogP(mol) for mol in mols(x)]
             self.seen[key] = torch.tensor(found, dtype=torch.float64)
         log_p = self.seen[key]
         return torch.where(log_p.isnan(), torch.inf, (log_p - self.target).abs())

@@ -26,7 +26,8 @@ from egflow_molecules.decoders import mols
 from egflow_molecules.pretrained import prior
 from egflow_molecules.smiles import decode
 from rdkit import Chem
-from rdkit.Chem import Crippen, rdMolDescriptors
+from rdkit.Chem import rdMolDescriptors
+from rdkit.Chem.Crippen import MolLogP  # pyright: ignore[reportAttributeAccessIssue]  made at run time
 
 from egflow._correct import correction_log_weights
 from egflow._tilt_inputs import TiltInputs
@@ -48,7 +49,7 @@ def black_box(mol: Chem.Mol) -> float:
 
 
 ENERGIES: dict[str, Callable[[Chem.Mol], float]] = {
-    "|logP − 4|": lambda mol: abs(Crippen.MolLogP(mol) - 4),
+    "|logP − 4|": lambda mol: abs(MolLogP(mol) - 4),
     "|TPSA − 60| / 20": lambda mol: abs(rdMolDescriptors.CalcTPSA(mol) - 60) / 20,
     "black box": black_box,
 }

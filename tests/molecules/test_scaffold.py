@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from egflow.energy import as_energy
 from egflow.flow import TokenFlow
-from egflow.network import Recurrent
+from egflow.network import Recurrent, Transformer, Twisted
 
 A, B, OPEN, CLOSE, ONE, TWO, BOND, SIZE = range(8)
 GRAMMAR = drawing.Grammar((A, B), (), (BOND,), OPEN, CLOSE, (ONE, TWO))
@@ -28,13 +29,21 @@ SIGMAS = 5.0
 flow = lru_cache(prior)
 
 
-def toy(length: int, balanced: bool, seed: int = 0) -> TokenFlow:
+def toy(length: int, kind: str = "balanced") -> TokenFlow:
     """A random network of seven tokens that is far from uniform."""
-    torch.manual_seed(seed)
-    nest, twice = ((OPEN, CLOSE), (ONE, TWO)) if balanced else ((), ())
-    net = Recurrent(SIZE + 2, SIZE + 1, length, width=8, depth=1, nest=nest, twice=twice)
+    torch.manual_seed(0)
+    sizes, rules = (SIZE + 2, SIZE + 1, length), ((OPEN, CLOSE), (ONE, TWO))
+    nest, twice = rules if kind in ("balanced", "twisted") else ((), ())
+    net: Any = Recurrent(*sizes, width=8, depth=1, nest=nest, twice=twice)
+    if kind == "transformer":
+        net = Transformer(*sizes, width=8, depth=1, heads=2, causal=True, timed=False)
+        torch.nn.init.normal_(net.head.weight)
+    if kind == "twisted":
+        net = Twisted(net.config, levels=[[0.0], [2.0], [5.0]], low=[1.0], high=[1.0], width=8)
+        torch.nn.init.normal_(net.head.weight)
     with torch.no_grad():
-        net.head.weight *= 2.5
+        head = net.base.head if kind == "twisted" else net.head
+        head.weight *= 2.5
     return TokenFlow(net, length, vocab_size=SIZE, pad_id=SIZE)
 
 
@@ -73,13 +82,16 @@ FORMS = {
     "a branch and a tail": (drawing.Form(((A, OPEN), (CLOSE, B), ())), [set()] * 2, 8),
     "a branch with the tail at once behind it": (drawing.Form(((A, OPEN), (CLOSE,), ())), [set()] * 2, 7),
 }
+KINDS = ("plain", "twisted", "transformer")
 
 
-@pytest.mark.parametrize("balanced", [True, False])
-@pytest.mark.parametrize("name", FORMS)
-def test_weighted_rows_follow_the_flow_given_the_form(name: str, balanced: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "balanced") for name in FORMS), *(("a branch and a tail", kind) for kind in KINDS)],
+)
+def test_weighted_rows_follow_the_flow_given_the_form(name: str, kind: str) -> None:
     form, rings, length = FORMS[name]
-    made_by = toy(length, balanced)
+    made_by = toy(length, kind)
     rows = enumerated(form, rings, length)
     log_p = made_by.log_prob(rows)
     generator = torch.Generator().manual_seed(1)
@@ -112,7 +124,7 @@ def test_particles_are_resampled_between_attachments_and_keep_their_mean_weight(
     form, _, length = FORMS["a branch and a tail"]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        made = drawing.propose(toy(length, True)._model(None), form, GRAMMAR, 1_000, length, generator, "cpu")
+        made = drawing.propose(toy(length)._model(None), form, GRAMMAR, 1_000, length, generator, "cpu")
     assert len(made.origin.unique()) < 1_000
     again = made.resampled(generator)
     assert float(again.log_w.logsumexp(0)) == pytest.approx(float(made.log_w.logsumexp(0)))
@@ -240,7 +252,7 @@ def test_flows_that_cannot_be_used() -> None:
     with pytest.raises(TypeError, match=r"molecules\.scaffold is a int"):
         sample_scaffold(flow(), 3, 2)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(ValueError, match="vocab_size=7"):
-        sample_scaffold(toy(5, True), "C*", 2)
+        sample_scaffold(toy(5), "C*", 2)
     with pytest.raises(ValueError, match="path 'masked'"):
         sample_scaffold(TokenFlow(torch.nn.Identity(), 5, vocab_size=4, path="masked"), "C*", 2)
     with pytest.raises(ValueError, match="n must be"):

@@ -38,8 +38,8 @@ def read_valid(molecules: MoleculeList) -> Iterator[Chem.Mol]:
 def canonical(molecules: MoleculeList) -> list[str]:
     """RDKit's canonical SMILES of the valid molecules, in their order, repeats kept.
 
-    It differs between versions of RDKit: of MOSES's own strings one in 4,000 is no longer canonical (``[H]N=``). So
-    compare only what one version wrote.
+    It differs between versions of RDKit: of MOSES's 1,584,663 training molecules 276 are written otherwise now than in
+    2020, most of them with ``[H]N=``. So compare only what one version wrote.
 
     >>> canonical(["OCC", "C(", "CCO"])
     ['CCO', 'CCO']

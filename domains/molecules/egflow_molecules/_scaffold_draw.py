@@ -5,6 +5,10 @@ or the row ends (Langevin et al. 2020, arXiv 2009.07778). A draw is weighted by 
 
     w = Π over forced tokens of p(a | x^{<i}) · Π over drawn tokens of Σ_{a allowed} p(a | x^{<i})
 
+What is allowed: an attachment begins with an atom, closes the branches and rings it opens, and uses no ring digit that
+is open around it; so it stays a part of its own. (Renumbering the scaffold's rings from 5 upward would free the low
+digits, at the price of 50 to 150 nats: the prior has seen digits given out in the order of opening.)
+
 Particles are resampled where an attachment point and what is forced behind it are done (sequential Monte Carlo, Doucet
 and Johansen 2009), all at the same place of the form, where their weights can be compared.
 """

@@ -47,8 +47,7 @@ def fetch(folder: str | Path = FOLDER) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(next(Path(temporary).glob("*.whl"))) as wheel:
             for name, _ in FILES.values():
-                content = wheel.read(f"moses/dataset/data/{name}")
-                write_atomic(folder / name, lambda file, content=content: Path(file).write_bytes(content))
+                _write(folder / name, wheel.read(f"moses/dataset/data/{name}"))
     for part in FILES:
         _check(folder, part)
     return folder
@@ -69,6 +68,13 @@ def smiles(part: str = "train", folder: str | Path = FOLDER) -> list[str]:
     with gzip.open(file, "rt") as lines:
         next(lines)  # the header
         return [line.partition(",")[0].strip() for line in lines]
+
+
+def _write(file: Path, content: bytes) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomic(file, write)
 
 
 def _check(folder: Path, part: str) -> Path:

@@ -120,7 +120,9 @@ def replace_weight(matching: TokenMatching, x: Tensor, weight: Tensor) -> Any:
 def refine_prior(settings: RefineSettings) -> TokenFlow:
     """The refined prior, gone on with where a checkpoint is there, and written to ``folder/model`` in float16."""
     folder = Path(settings.folder)
-    flow = balanced(Flow.load(settings.start))
+    start = Flow.load(settings.start)
+    assert isinstance(start, TokenFlow)
+    flow = balanced(start)
     x = encode(moses.smiles("train", settings.moses))
     kept, _ = held_out_split(len(x))  # those that the prior itself was held against stay unseen
     z = flow.vocabulary.encode(x[kept])

@@ -26,10 +26,13 @@ from egflow.flow import TokenFlow
 from egflow.flow._token_correction import corrects
 from egflow.training import check_count, mix
 from egflow.weights import resample
-from egflow_molecules._rdkit import mol_from_smiles, parse_smiles
+from egflow_molecules._rdkit import mol_from_smiles
 from egflow_molecules._scaffold_draw import Form, Grammar, lineages, propose
+from egflow_molecules._scaffold_forms import Scaffold
 from egflow_molecules.decoders import DECODERS
-from egflow_molecules.smiles import ALPHABET, LENGTH, NEST, PAD_ID, RINGS, decode, encode, tokenise, unknown_tokens
+from egflow_molecules.smiles import ALPHABET, NEST, PAD_ID, RINGS, decode, encode, tokenise
+
+__all__ = ["Scaffold", "ScaffoldSamples", "sample_scaffold"]
 
 Energy = EnergyModel | Callable[[Tensor], Tensor]
 
@@ -37,7 +40,6 @@ TIMES, MOST_TIMES = 4, 16  # how many times over rows are drawn, at least and at
 DISTINCT = 0.98  # of the molecules returned are different
 FEW = 4  # a warning where fewer than n / FEW draws stay effective
 
-_WRITINGS = 64  # random ones that are looked at, beside one from every atom
 _TRIED, _ROWS = 6, 32  # forms that are tried out, with so many rows each
 _FILLERS = ("C", "Cl")  # which forms are tried out: those likeliest with these at every attachment
 
@@ -52,51 +54,6 @@ _GRAMMAR = Grammar(
     closing=NEST[1],
     rings=RINGS,
 )
-
-
-class Scaffold:
-    """A part that molecules must hold, with attachment points where they may go on.
-
-    Args:
-        smiles: with ``*``, ``[*]`` or ``[*:1]`` for each attachment point, each bonded to one atom. Something heavier
-            than hydrogen stands there in every molecule; elsewhere nothing is added.
-
-    Attributes:
-        smiles: as given.
-        forms: writings of it as SMILES in which every attachment is a branch or the tail; the start never.
-
-    Raises:
-        TypeError: where it is no text.
-        ValueError: for what is no molecule, is several, has no attachment point, one between atoms or no atom beside
-            them, or holds tokens outside the alphabet (named) or more than `LENGTH`.
-
-    >>> scaffold = Scaffold("[*:1]c1ccccc1")
-    >>> scaffold.forms[0]
-    'c1ccccc1*'
-    >>> [scaffold.matches(Chem.MolFromSmiles(one)) for one in ("Cc1ccccc1", "c1ccccc1", "CC1CCCCC1")]
-    [True, False, False]
-    """
-
-    def __init__(self, smiles: str) -> None:
-        mol = parse_smiles(smiles, "molecules.scaffold")
-        self.smiles = smiles
-        for atom in mol.GetAtoms():
-            atom.SetAtomMapNum(0)
-            if atom.GetAtomicNum() == 0:
-                atom.SetIsotope(0)
-        _check_points(mol, smiles)
-        self.forms = tuple(_known(_writings(mol), smiles))
-        asked = Chem.AdjustQueryParameters.NoAdjustments()
-        asked.makeDummiesQueries = True
-        self._query = Chem.AdjustQueryProperties(mol, asked)
-        self._stereo = any(mark in text for mark in "@/\\" for text in self.forms)
-
-    def matches(self, mol: Chem.Mol) -> bool:
-        """Whether a molecule holds the scaffold, with any heavy atom at each attachment point."""
-        return bool(mol.HasSubstructMatch(self._query, useChirality=self._stereo))
-
-    def __repr__(self) -> str:
-        return f"Scaffold({self.smiles!r})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -298,44 +255,3 @@ def _check_flow(flow: TokenFlow) -> None:
         )
     if flow.condition_shape is not None:
         raise ValueError("flow takes a condition, which a scaffold does not give: use one without")
-
-
-def _check_points(mol: Chem.Mol, smiles: str) -> None:
-    """At least one attachment point, each of one bond, in one molecule that has an atom beside them."""
-    said = f"molecules.scaffold is {smiles!r}, which"
-    points = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() == 0]
-    if not points:
-        raise ValueError(f"{said} has no attachment point: write * where molecules may go on, as in 'c1ccc(*)cc1'")
-    if len(Chem.GetMolFrags(mol)) > 1:
-        raise ValueError(f"{said} is several molecules: give one, without '.'")
-    if len(points) == mol.GetNumAtoms():
-        raise ValueError(f"{said} has no atom beside its attachment points: give a part that molecules must hold")
-    if any(atom.GetDegree() != 1 for atom in points):
-        raise ValueError(f"{said} has an attachment point between atoms: bond each * to one atom, as in 'c1ccc(*)cc1'")
-
-
-def _writings(mol: Chem.Mol) -> list[str]:
-    """SMILES that do not begin with an attachment point: RDKit's own from every atom, and random ones."""
-    places = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum()]
-    rooted = [Chem.MolToSmiles(mol, rootedAtAtom=place) for place in places]
-    drawn = [text for text in Chem.MolToRandomSmilesVect(mol, _WRITINGS, 1) if tokenise(text)[0] in _IDS]
-    return list(dict.fromkeys([*rooted, *drawn]))
-
-
-def _known(forms: list[str], smiles: str) -> list[str]:
-    """Those that the alphabet can write, and a row can hold. Raises ValueError where none is left."""
-    unknown = {form: [token for token in unknown_tokens([form]) if token != "*"] for form in forms}
-    known = [form for form in forms if not unknown[form]]
-    if not known:
-        named = ", ".join(repr(token) for token in unknown[forms[0]])
-        raise ValueError(
-            f"molecules.scaffold is {smiles!r}, and the alphabet of egflow_molecules has no {named}: give a scaffold "
-            "without it"
-        )
-    fitting = [form for form in known if len(tokenise(form)) <= LENGTH]
-    if not fitting:
-        raise ValueError(
-            f"molecules.scaffold is {smiles!r}, {len(tokenise(known[0]))} tokens long, and rows hold {LENGTH}: give a "
-            "smaller scaffold"
-        )
-    return fitting

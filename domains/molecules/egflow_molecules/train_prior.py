@@ -99,7 +99,8 @@ def balanced(flow: TokenFlow) -> TokenFlow:
 
     What it learns of them starts at zero, and what is impossible is so at once.
     """
-    network = Recurrent(**{**flow.network.config, "nest": NEST, "twice": RINGS})
+    assert isinstance(flow.network, Recurrent)
+    network = Recurrent(**{**flow.network.config, "nest": NEST, "twice": RINGS, "length": LENGTH})
     network.load_state_dict(flow.network.state_dict(), strict=False)
     return TokenFlow(network.eval(), LENGTH, vocab_size=VOCAB_SIZE, pad_id=PAD_ID)
 
