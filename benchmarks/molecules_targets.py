@@ -82,7 +82,7 @@ def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
             base,
             TiltInputs(x, None, None, list(energies), values, "base"),
             ((0.0, BETA),) * len(TARGETS),
-            steps=1_000 // scale,
+            steps=600 // scale,
             batch_size=256,
             seed=0,
             options=options,

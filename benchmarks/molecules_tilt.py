@@ -72,7 +72,7 @@ def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
                 base,
                 TiltInputs(draws[0], None, None, [energy], [values[0]], "base"),
                 ((0.0, BETAS[-1]),),
-                steps=1_000 // scale,
+                steps=600 // scale,
                 batch_size=256,
                 seed=0,
                 options=TrainingOptions(learning_rate=3e-3, ema=0.99, autocast=True, progress="plain"),

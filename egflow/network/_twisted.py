@@ -83,7 +83,7 @@ class Twisted(nn.Module):
         self.register_buffer("high", torch.tensor(high).double(), persistent=False)
         self.embed = nn.Embedding(base["inputs"], 2 * width)
         self.project = nn.Linear(self.base.width, 2 * width, bias=False)
-        self.mix = nn.Linear(width, width)
+        self.add, self.mix, self.more = (nn.Linear(width, width) for _ in range(3))
         self.head = nn.Linear(width, (rank + 1) * len(levels))
         self.token = nn.Embedding(self.outputs, rank)
         nn.init.normal_(self.token.weight, std=rank**-0.5)
@@ -112,10 +112,11 @@ class Twisted(nn.Module):
     def _given(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """What each position adds to the sum, and what it says of itself, (…, width) each."""
         u, v = (self.project(h) + self.embed(x)).chunk(2, -1)
-        return F.silu(u), v
+        return F.silu(self.add(F.silu(u))), v
 
     def _parts(self, total: Tensor, v: Tensor) -> Tensor:
         hidden = F.silu(self.mix(total / _SUM) + v)
+        hidden = hidden + F.silu(self.more(hidden))
         return self.head(hidden).unflatten(-1, (-1, len(self.levels)))
 
     def log_w(self, beta: Tensor | None) -> Tensor:
