@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from egflow.report import TiltReport
 
 _NEAR = 20_000  # known molecules among which the nearest is looked for
-_SHOWN = 4_000  # draws of the base whose properties are drawn
+_SHOWN = 2_000  # draws of the base whose properties are drawn
 
 
 @dataclass(frozen=True, slots=True)
