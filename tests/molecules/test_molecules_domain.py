@@ -21,6 +21,7 @@ from egflow_molecules.train_prior import PriorSettings, read_settings, train_pri
 from rdkit.Chem.Crippen import MolLogP
 
 import egflow
+from egflow._account import ReportOptions
 from egflow.cli._door import run
 from egflow.flow import Flow, TokenFlow
 from egflow.training import TrainingOptions
@@ -185,13 +186,14 @@ def test_in_python_energies_find_their_decoder_by_the_base() -> None:
     flow = egflow.tilt(
         prior(),
         energies.LogP(target=4),
-        beta=(0.0, 4.0),
+        beta=2.0,
         draws=200,
         steps=3,
         batch_size=32,
         options=TrainingOptions(progress="quiet"),
+        reporting=ReportOptions(n=100),
     )
-    made = flow.decode(flow.sample(10, beta=2.0))
+    made = flow.decode(flow.sample(10))
     assert isinstance(made, Molecules) and all(made.valid)
     assert flow.domain == "molecules"
 
