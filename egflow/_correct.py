@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from egflow._tilt_inputs import read_energies
 from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
 from egflow.flow import Flow, TokenFlow
 from egflow.training import check_count, mix
@@ -62,7 +63,8 @@ def correction_log_weights(
         >>> 50 < n_eff(log_w) < 100
         True
     """
-    energy, beta, flow = _one_energy(energy, beta, flow)
+    models = read_energies(energy, base if flow.domain is None else flow)  # with their domain's decoders
+    energy, beta, flow = _one_energy(models if isinstance(energy, Sequence) else models[0], beta, flow)
     if flow.event_shape != base.event_shape:
         raise ValueError(
             f"flow and base must be of one event shape, got {flow.event_shape} and {base.event_shape}: "
@@ -156,11 +158,21 @@ def draw_corrected(
     u = _positions(count, seed)
     while True:
         x, log_q, condition = draw(TIMES * count, len(parts))
-        log_w, values = correction_log_weights(x, flow, base, energy, beta, condition, log_q)
-        parts.append((x, log_w, values.values.cpu()))
+        last = TIMES * (len(parts) + 1) >= MOST_TIMES
+        try:
+            log_w, values = correction_log_weights(x, flow, base, energy, beta, condition, log_q)
+        except ValueError:  # all of this part is forbidden, which of few draws says nothing
+            if last and not any(bool((kept > -math.inf).any()) for _, kept, _ in parts):
+                raise
+            log_w = torch.full((len(x),), -math.inf, dtype=torch.float64)
+            parts.append((x, log_w, torch.zeros_like(log_w)))
+        else:
+            parts.append((x, log_w, values.values.cpu()))
         samples, weights, energies = (torch.cat(column) for column in zip(*parts, strict=True))
+        if not bool((weights > -math.inf).any()):
+            continue
         index = _resampled(weights, energies, u)
-        if len(index.unique()) >= DISTINCT * count or TIMES * len(parts) >= MOST_TIMES:
+        if len(index.unique()) >= DISTINCT * count or last:
             break
     _warn_if_few(n_eff(weights), len(samples), count)
     return samples[index.to(samples.device)]

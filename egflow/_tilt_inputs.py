@@ -108,9 +108,12 @@ def read_energies(energy: Energy | Sequence[Energy], base: Flow | None = None) -
     if not several:
         raise ValueError("energy is an empty list: pass one energy, or several")
     models = [one if isinstance(one, EnergyModel) else as_energy(one) for one in several]
-    if base is None or base.domain is None:
+    parts = [part for model in models for part in model.modules()]
+    asking = any(getattr(part, "on", None) is not None and getattr(part, "decode", None) is None for part in parts)
+    domain = getattr(base, "domain", None)
+    if not asking or domain is None:
         return models
-    spec = find_domain(base.domain)
+    spec = find_domain(domain)
     return [bind_decoders(model, spec.find(spec.decoders)) for model in models] if spec.decoders else models
 
 

@@ -87,8 +87,8 @@ def energy_cells(
 ) -> tuple[Tensor, list[list[float | None]]]:
     """Cells of the energies, fine where p has its mass and where its tilts have theirs.
 
-    Each value is a cell where there are few. Else centres are rows drawn from p, and as many from its tilt by each
-    energy at the far end of that one's range; a row is in the cell of the nearest, in each energy's own deviations.
+    Each value is a cell where there are few. Else centres are rows drawn from p, and as many from its tilt at each
+    end of each energy's range; a row is in the cell of the nearest, in each energy's own deviations.
 
     Args:
         energies: (N, k) float64.
@@ -120,17 +120,16 @@ def energy_cells(
 
 
 def _centres(e: Tensor, log_s: Tensor, ranges: Ranges, seed: int) -> Tensor:
-    """Rows of e (n, k) at even quantiles of Σ E, under p and under its tilt by each energy at its range's far end."""
+    """Rows of e (n, k) at even quantiles of Σ E, under p and under its tilts at the ends of the ranges."""
     by_energy = (e / e.std(0, correction=0).clamp_min(1e-12)).sum(1).argsort()
     k = e.shape[1]
     count = max(CELLS // (k + 1), 6)
     generator = torch.Generator().manual_seed(mix(seed, -31))
     u = (torch.arange(count) + torch.rand((), generator=generator, dtype=torch.float64)) / count
-    tilts = torch.zeros(k + 1, k, dtype=torch.float64)  # the last is p
-    for j, pair in enumerate(ranges):
-        tilts[j, j] = max(pair, key=abs)
+    ends = {tuple(end if i == j else 0.0 for i in range(k)) for j, pair in enumerate(ranges) for end in pair}
+    ends |= {(0.0,) * k, tuple(high for _, high in ranges)}  # p, and where a range is reported last
     centres = []
-    for beta in tilts:
+    for beta in torch.tensor(sorted(ends), dtype=torch.float64):
         share = torch.softmax((log_s - e @ beta)[by_energy], 0)
         centres.append(e[by_energy[torch.searchsorted(share.cumsum(0), u).clamp(max=len(e) - 1)]])
     return torch.cat(centres).unique(dim=0)

@@ -42,12 +42,14 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
     elif beta is not None:
         flow = flow.at(tilting.given_beta)  # type: ignore[arg-type]  # one beta an energy, by at_one_beta
     stored = run.flow.report
-    facts = {"domain": run.settings["domain"], "method": run.settings["method"], "seed": settings["seed"]}
+    method = run.settings["method"] if stored is None else stored.method
+    facts = {"domain": run.settings["domain"], "method": method, "seed": settings["seed"]}
     notes: dict[str, str] = {}
     if stored is not None and stored.rounds is not None:
         facts["rounds"] = stored.rounds
         notes = {key: stored.notes[key] for key in ("rounds", "base_error") if key in stored.notes}
-        notes["reference"] = "the data: the draws that the run itself was reported against are not kept"
+        if tilting.data.draws is None:
+            notes["reference"] = "the data: the draws that the run itself was reported against are not kept"
     solver, x, values = settings["solver"], tilting.data.x, tilting.values
     more: dict[str, Any] = {}
     if tilting.data.draws is not None:

@@ -24,6 +24,7 @@ from egflow.weights import log_weights, per_condition_weights, solve_beta
 _SAY_EVERY = 10.0  # seconds
 _LOOKED_AT = 1000  # data whose log_p is asked for before anything is trained
 _AUTO_ESS = 0.3
+_BESIDE = 10  # a tenth of the calls at most are spent on data that only stand beside the base
 
 Beta = float | tuple[float, ...] | tuple[Range, ...]
 
@@ -35,7 +36,8 @@ class Tilting:
     Attributes:
         domain, data, chosen: what was asked for.
         values: the energies of all data, checked, one record an energy.
-        beta: the number, solved for where it was auto; or a range for each energy.
+        beta: the number, solved for where it was auto; or a range for each energy. 0 where it is to be solved for on
+            draws of the base.
     """
 
     domain: Domain
@@ -67,21 +69,27 @@ def prepare(settings: Settings, domain: Domain, chosen: Chosen, log_p: LogP | No
     x = check_data(data.x, "the domain's data") if data.vocab_size is None else data.x
     if data.vocab_size is None and settings["method"] == "twist":
         raise ValueError(f"method=twist is for tokens, and those of domain={settings['domain']} are none: leave it out")
-    if data.draws is not None:
-        data = replace(data, draws=_draws(settings, data.draws))
+    if data.draws is not None and settings["max_calls"] is not None:
+        x = x[: max(N_MIN, settings["max_calls"] // _BESIDE)]  # what stands beside the base is paid from the same calls
+        data = replace(data, x=x)
     condition = check_condition(data.condition, len(x))
     if settings["per_condition"] and condition is None:
         raise ValueError(f"per_condition=true: the data of domain={settings['domain']} have no conditions")
     if settings.get("rounds") is not None:
         _check_rounds(settings, data, condition, log_p)
-    values = [evaluate(one, x, condition, progress=_progress(chosen.text)) for one in chosen.energies]
+    beside = data.draws is not None  # the data only stand beside the base: what is asked of them is asked of its draws
+    progress = _progress(chosen.text)
+    values = [evaluate(one, x, condition, progress=progress, allow_all_forbidden=beside) for one in chosen.energies]
     for one in values:
         if one.failed:
             say(f"warning: the energy failed for {one.failed} of {len(x)} items, now forbidden; first {one.failure}")
+    if beside and settings["beta"] == "auto":
+        return Tilting(domain, data, chosen, values, 0.0)
     beta = _beta(settings, values, data.sample_weight)
     if isinstance(beta, float) and beta < 0:
         say(f"warning: beta={beta:g} is negative: high energy is preferred")
-    _check_weights(settings, beta, values, data)
+    if not beside:
+        _check_weights(settings, beta, values, data)
     return Tilting(domain, data, chosen, values, beta)
 
 
@@ -106,11 +114,6 @@ def against_data(tilting: Tilting) -> tuple[Tensor, list[EnergyValues] | EnergyV
     """The domain's data as the report takes them beside draws of the base."""
     alone = len(tilting.values) == 1
     return tilting.data.x, tilting.values[0] if alone else tilting.values
-
-
-def _draws(settings: Settings, draws: int) -> int:
-    """How many draws of the base: as many as the domain says, fewer where calls are counted."""
-    return draws if settings["max_calls"] is None else min(draws, max(N_MIN, settings["max_calls"] // 4))
 
 
 def _check_rounds(settings: Settings, data: Data, condition: Tensor | None, log_p: LogP | None) -> None:

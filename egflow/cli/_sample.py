@@ -21,13 +21,19 @@ def sample(settings: Settings, arguments: Arguments) -> int:
     if beta is None and run.flow.beta_range is not None:
         raise ValueError(f"beta= is needed: run={settings['run']} was trained over {say_range(run.flow.beta_range)}")
     run.flow.at(beta)  # outside of the range: before anything is made
-    energy = None
+    energy = chosen = None
     if settings["correct"]:
         typed = {"energy", "score"} & arguments.typed.keys()
-        energy = choose_energy(run.settings, run.domain, from_folder=not typed).given
+        chosen = choose_energy(run.settings, run.domain, from_folder=not typed)
+        energy = chosen.given
     elif settings["energy"] is not None or settings["score"] is not None:
         raise ValueError("energy= and score= are for correct=true: the flow was tilted already")
     solver = settings["solver"]
+    at = run.flow if beta is None else run.flow.at(beta)
+    if energy is not None:
+        at.energy = energy
+    own = getattr(run.domain, "deliver", None)
+    made = None if own is None else own(at, settings["n"], settings["seed"])
     samples = run.flow.sample(
         settings["n"],
         settings["condition"],
@@ -38,9 +44,12 @@ def sample(settings: Settings, arguments: Arguments) -> int:
         rtol=solver["rtol"],
         atol=solver["atol"],
         seed=settings["seed"],
-    )
-    at = run.flow if beta is None else run.flow.at(beta)
-    columns = table_of(at, None, samples.cpu()) if hasattr(run.domain, "save_table") else {}
+    ) if made is None else made  # fmt: skip
+    columns = {}
+    if hasattr(run.domain, "save_table"):
+        if run.settings["data"] is not None:
+            run.domain.data(run.settings["data"], run.settings["seed"])  # what the samples are compared with
+        columns = table_of(at, chosen, samples.cpu())
     file = write_samples(run.domain, samples.cpu(), out_folder(settings["out"], run.path, "samples"), columns)
     print(f"{settings['n']} samples written to {file}")
     return 0

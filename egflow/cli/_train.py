@@ -27,6 +27,7 @@ from egflow.cli._settings import domain_options
 from egflow.cli._write import show, table_of, tell_written, with_domain, write_report, write_samples
 from egflow.domain import Domain, find_domain
 from egflow.flow import Flow, TokenFlow
+from egflow.flow._token_correction import corrects
 from egflow.report import TiltReport, beta_words
 from egflow.solver import make_solver
 from egflow.training import TrainingOptions
@@ -77,7 +78,18 @@ def _prepare(
     log_p = choose_log_p(settings, domain, from_folder=stored and "log_p" not in arguments.typed)
     tilting = prepare(settings, domain, choose_energy(settings, domain, from_folder=not typed_now), log_p)
     base = None if settings["base"] is None else load_base(settings["base"], device)
+    if base is not None and not _fits(base, tilting):
+        raise ValueError(f"base={settings['base']} is no flow of this domain's data ({base!r}): give another")
     return partial(_run, settings, tilting, log_p, base, device, folder)
+
+
+def _fits(base: Flow, tilting: Tilting) -> bool:
+    """Whether a base speaks of what the data are: events of their shape, or tokens of their alphabet."""
+    data = tilting.data
+    if data.vocab_size is None:
+        return base.event_shape == tuple(data.x.shape[1:])
+    tokens = isinstance(base, TokenFlow) and (base.vocab_size, base.pad_id) == (data.vocab_size, data.pad_id)
+    return tokens and base.event_shape == tuple(data.x.shape[1:])
 
 
 def _keep_or_abandon(folder: RunFolder, word: str) -> bool:
@@ -135,7 +147,7 @@ def _run(
         # beta=auto is solved already, but for draws of the base
         target_ess=settings["target_ess"] if settings.get("rounds") is not None or data.draws is not None else None,
         log_p=log_p,
-        max_calls=settings.get("max_calls"),
+        max_calls=_calls_left(settings, tilting),
         options=TrainingOptions(**options, stage="tilt"),
         cache=settings["cache"] if data.draws is not None else None,
         reporting=ReportOptions(
@@ -150,14 +162,24 @@ def _run(
         **common,
     )
     assert flow.report is not None and flow.report.evidence is not None
-    made = delivered(flow, tilting.domain, settings["n"], settings["seed"])
-    samples = write_samples(tilting.domain, made, folder.path, table_of(flow, tilting.chosen, made))
+    flow.save(folder.path / "model")  # before the user's score is asked about what it has not seen
+    evidence = flow.report.evidence
+    counted = settings.get("max_calls") is not None
+    made = evidence.samples if counted else delivered(flow, tilting.domain, settings["n"], settings["seed"])
+    known = evidence.sample_energies if counted else None
+    samples = write_samples(tilting.domain, made, folder.path, table_of(flow, tilting.chosen, made, known))
     report = flow.report = with_domain(flow.report, tilting.domain, data.info)
-    flow.save(folder.path / "model")
+    report.save(folder.path / "model")
     draw = partial(tilting.domain.figures, report)
     written = write_report(report, draw, folder.path, [*base.history, *flow.history])
     show(report)
     tell_written(folder.path, f"{samples.relative_to(folder.path)}{at_upper_end(report)}", written)
+
+
+def _calls_left(settings: Settings, tilting: Tilting) -> int | None:
+    """``max_calls``, less what the data beside the base were asked for."""
+    calls = settings.get("max_calls")
+    return calls if calls is None or tilting.data.draws is None else calls - tilting.values[0].calls
 
 
 def delivered(flow: Flow, domain: Domain, n: int, seed: int) -> Tensor:
@@ -168,6 +190,8 @@ def delivered(flow: Flow, domain: Domain, n: int, seed: int) -> Tensor:
     if own is not None and (made := own(at, n, seed)) is not None:
         return made
     if isinstance(at, TokenFlow) and at.path.likelihood == "exact" and at.condition_shape is None:
+        if not corrects(at, None, None, None, None):
+            return flow.report.evidence.samples
         made = at.sample(n, seed=seed).cpu()
         distinct = len(made.unique(dim=0))
         say(f"samples are corrected by base·exp(−beta·E)/q: {distinct:,} of {n:,} are different sequences")

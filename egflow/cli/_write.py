@@ -15,7 +15,7 @@ from torch import Tensor
 
 from egflow.cli._energy import Chosen
 from egflow.domain import Domain, OwnMethods
-from egflow.energy import evaluate
+from egflow.energy import EnergyValues, evaluate
 from egflow.flow import Flow, TokenFlow
 from egflow.report import TiltReport, save_figures
 
@@ -48,10 +48,12 @@ def write_samples(
     return whole(folder, write)[0]
 
 
-def table_of(flow: Flow, chosen: Chosen | None, samples: Tensor) -> dict[str, Tensor]:
+def table_of(
+    flow: Flow, chosen: Chosen | None, samples: Tensor, known: EnergyValues | None = None
+) -> dict[str, Tensor]:
     """What is known of each sample of tokens, for the domain's table: energies (or scores) and log-likelihood.
 
-    Of a flow of every beta the likelihood is that at the upper end.
+    Of a flow of every beta the likelihood is that at the upper end. known: the samples' energies, not to ask again.
     """
     if not isinstance(flow, TokenFlow):
         return {}
@@ -61,7 +63,7 @@ def table_of(flow: Flow, chosen: Chosen | None, samples: Tensor) -> dict[str, Te
         word, sign = ("score", -1.0) if chosen.is_score else ("energy", 1.0)
         names = [word] if len(chosen.energies) == 1 else [f"{word}_{i}" for i in range(1, len(chosen.energies) + 1)]
         for name, one in zip(names, chosen.energies, strict=True):
-            values = evaluate(one, samples, allow_all_forbidden=True)
+            values = evaluate(one, samples, allow_all_forbidden=True) if known is None else known
             columns[name] = sign * values.energy
     if at.path.likelihood == "exact" and at.condition_shape is None:
         columns["log_likelihood"] = at.log_prob(samples).cpu()

@@ -13,6 +13,7 @@ from egflow.flow._flow import Flow
 from egflow.flow._token_correction import check_correction, corrects
 from egflow.flow._token_density import told_in_random_orders, told_left_to_right
 from egflow.flow._token_model import NetworkModel
+from egflow.network import AtBeta, Recurrent, Twisted
 from egflow.path import TokenPath, make_token_path
 from egflow.solver import Solver, TokenSolution, TokenSolver, make_token_solver
 from egflow.training import check_count, mix
@@ -186,7 +187,10 @@ class TokenFlow(Flow):
         atol: float = 1e-5,
         seed: int = 0,
     ) -> tuple[Tensor, Tensor]:
-        """n samples (n, length) and their log-probabilities (n,) float64; see `sample` and `log_prob`."""
+        """n samples (n, length) and their log-probabilities (n,) float64; see `sample` and `log_prob`.
+
+        They are what the samples were drawn with: in bfloat16 a few hundredths of a nat from `log_prob`, in float32.
+        """
         flow = self.at(beta)
         flow._check_likelihood()
         solution = flow.solve(n, condition, solver=solver, seed=seed)
@@ -279,8 +283,12 @@ class TokenFlow(Flow):
 
         Samples then follow the rounded network (log_q says which exactly), .01 nats from the one of `log_prob`.
         """
-        wide = int(getattr(self.network, "config", {}).get("base", getattr(self.network, "config", {})).get("width", 0))
-        return self.device.type == "cpu" and wide >= _WIDE and bool(torch.cpu._is_avx512_bf16_supported())
+        if self.device.type != "cpu" or self.path.name != "sequential":
+            return False
+        network: Any = self.network.network if isinstance(self.network, AtBeta) else self.network
+        network = network.base if isinstance(network, Twisted) else network
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)  # not public: no where it is not there
+        return isinstance(network, Recurrent) and network.width >= _WIDE and bool(supported())
 
     def _model(self, condition: Tensor | None) -> NetworkModel:
         return NetworkModel(self.network, self.path, self.vocabulary, condition)

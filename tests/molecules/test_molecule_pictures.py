@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from egflow_molecules._figure import TradeOff, property_figure, trade_off_figure
+from egflow_molecules._figure import property_figure
 from egflow_molecules._grid import draw_grid, ranked, save_grid
 from egflow_molecules.molecules import Molecules
 from egflow_molecules.properties import property_columns
@@ -153,11 +153,3 @@ def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="nothing to compare"):
             property_figure(prior, weight, made, tmp_path / "properties.png")
     assert not list(tmp_path.iterdir())
-
-
-def test_the_trade_off_is_drawn(tmp_path: Path) -> None:
-    points = [TradeOff(a, b, 2 - a, 3 - b + 0.1 * a, 0.5, 0.25) for a in (0.0, 1.0) for b in (0.0, 1.0, 2.0)]
-    with Image.open(trade_off_figure(points, ("|logP − 4|", "1 − QED"), tmp_path / "trade.png")) as picture:
-        assert picture.size[0] > 700 and len(np.unique(np.asarray(picture.convert("L")))) > 10
-    with pytest.raises(ValueError, match="there are 1 points"):
-        trade_off_figure(points[:1], ("a", "b"), tmp_path / "trade.png")

@@ -1,18 +1,14 @@
-"""The molecules domain's pictures: properties of prior, target and generated molecules, and what two energies trade."""
+"""The molecules domain's picture: properties of prior, target and generated molecules."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from egflow.report._canvas import DATA, MADE, STYLE, TARGET, canvas, energy_bins, histograms
 from egflow.report._figures_tokens import length_bins
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _SHOWN = {
     "logp": "logP",
@@ -22,17 +18,6 @@ _SHOWN = {
     "mw": "molecular weight (g/mol)",
     "rings": "rings",
 }
-
-
-class TradeOff(NamedTuple):
-    """Two energies over the molecules of one pair of betas: their means and standard deviations."""
-
-    beta_a: float
-    beta_b: float
-    mean_a: float
-    mean_b: float
-    sd_a: float
-    sd_b: float
 
 
 def property_figure(
@@ -81,40 +66,5 @@ def property_figure(
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         for axis in axes[:, 0]:
             axis.set_ylabel("density")
-        figure.savefig(file, bbox_inches="tight")
-    return file
-
-
-def trade_off_figure(points: Sequence[TradeOff], names: tuple[str, str], file: Path) -> Path:
-    """Draw the mean of one energy against that of another at several pairs of betas, with bars of one deviation.
-
-    Lines join the points of equal beta for one of the two: the surface that the energies trade along.
-
-    Args:
-        points: two or more.
-        names: of the two energies.
-        file: the PNG.
-
-    Raises:
-        ValueError: for fewer than two points.
-    """
-    import matplotlib
-
-    if len(points) < 2:
-        raise ValueError(f"there are {len(points)} points; a trade-off shows in two or more")
-    with matplotlib.rc_context(STYLE):
-        figure, axes = canvas(1, 1, 6.4, 4.6)
-        axis: Axes = axes[0, 0]
-        for fixed in (0, 1):
-            for beta in sorted({one[fixed] for one in points}):
-                line = sorted(one for one in points if one[fixed] == beta)
-                axis.plot([p.mean_a for p in line], [p.mean_b for p in line], color=MADE, linewidth=0.8, alpha=0.5)
-        a, b, sd_a, sd_b = zip(*(one[2:] for one in points), strict=True)
-        axis.errorbar(a, b, yerr=sd_b, xerr=sd_a, fmt="o", color=MADE, markersize=5, ecolor=(DATA, 0.5), elinewidth=0.5)
-        for one in points:
-            label = f"({one.beta_a:g}, {one.beta_b:g})"
-            axis.annotate(label, (one.mean_a, one.mean_b), xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axis.set(xlabel=f"mean {names[0]} (bars: one deviation)", ylabel=f"mean {names[1]}")
-        axis.set_title(f"What is traded, at each (beta of {names[0]}, beta of {names[1]})")
         figure.savefig(file, bbox_inches="tight")
     return file

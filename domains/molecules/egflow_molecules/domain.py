@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ class MoleculesDomain:
         column: of a csv.
         sdf: whether 3-D coordinates are written too.
         scaffold: what every molecule must contain, with attachment points; None for anything.
+        workers: processes that clean the user's molecules.
 
     Example:
         >>> MoleculesDomain(real=100).data(None, seed=0).x.shape
@@ -76,6 +78,7 @@ class MoleculesDomain:
         column: str | int | None = None,
         sdf: bool = False,
         scaffold: str | None = None,
+        workers: int = 0,
     ) -> None:
         for name, value in (("draws", draws), ("real", real)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 100:
@@ -84,7 +87,10 @@ class MoleculesDomain:
             raise ValueError(f"molecules.start must be prior or scratch, got {start!r}")
         if not isinstance(sdf, bool):
             raise ValueError(f"molecules.sdf must be true or false, got {sdf!r}")
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+            raise ValueError(f"molecules.workers must be a whole number of at least 0, got {workers!r}")
         self.draws, self.real, self.start, self.column, self.sdf = draws, real, start, column, sdf
+        self.workers = workers
         self.scaffold = None if scaffold is None else Scaffold(scaffold)
         self.energies: Mapping[str, Callable[..., EnergyModel]] = PRESETS
         self.decoders: Mapping[str, Callable[[Tensor], Any]] = DECODERS
@@ -100,7 +106,8 @@ class MoleculesDomain:
         common: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "pad_id": PAD_ID, "draws": self.draws}
         if name is None:
             return Data(encode(real_molecules(self.real)), base=prior(), info={"data": "prior (MOSES)"}, **common)
-        cleaned = clean(read(nci() if name == "nci" else name, self.column), what=f"data={name}")
+        records = read(nci() if name == "nci" else name, self.column)
+        cleaned = clean(records, what=f"data={name}", workers=self.workers, progress=_every(10_000))
         print(*cleaned.funnel.lines(), sep="\n")
         self._known = lambda: cleaned.smiles
         info = {"data": name, **{f"data_{key}": value for key, value in cleaned.funnel.as_dict().items()}}
@@ -138,7 +145,8 @@ class MoleculesDomain:
         numbers = {name: values.tolist() for name, values in columns.items()}
         score = _score(numbers, len(samples))
         order = sorted(range(len(samples)), key=lambda i: -math.inf if math.isnan(score[i]) else score[i], reverse=True)
-        molecules = Molecules([decode(samples)[i] for i in order])
+        smiles = decode(samples)
+        molecules = Molecules([smiles[i] for i in order])
         known = KnownMolecules(list(self._known())[:_NEAR])
         nearest = known.nearest(molecules.mols)
         found = property_columns(molecules.mols)
@@ -178,11 +186,10 @@ class MoleculesDomain:
         shown = evidence.data[:_SHOWN]
         prior_columns = property_columns(mol_from_smiles(one) for one in decode(shown))
         log_w = evidence.log_w[:_SHOWN]
-        try:
+        allowed = bool((log_w > -math.inf).any()) and any(made.molecules.valid)
+        if allowed:  # else there is nothing to compare, as the report says itself
             weight = (log_w - log_w.max()).exp().tolist()
             files.append(property_figure(prior_columns, weight, made.properties, folder / "properties.png"))
-        except ValueError:  # nothing valid, or nothing with a weight: the report says so itself
-            pass
         return files
 
     def metrics(self, report: TiltReport) -> dict[str, Any]:
@@ -194,12 +201,26 @@ class MoleculesDomain:
             made = made or Written(raw, [], {}, [])
         if made is None:
             return found
-        counts = generation_funnel(made.molecules, frozenset(self._known()))
-        print(*counts.lines(), sep="\n")
+        known = frozenset(self._known())
+        counts = generation_funnel(made.molecules, known)
+        print(*counts.lines(), f"(novel: none of {len(known):,} known molecules)", sep="\n")
         near = [value for value in made.similarity if not math.isnan(value)]
         if near:
             found["nearest_similarity_mean"] = round(sum(near) / len(near), 4)
         return {**counts.as_dict(), **found}
+
+
+def _every(step: int) -> Callable[[int], None]:
+    """A line to the terminal each ``step`` molecules."""
+    said = 0
+
+    def tell(done: int) -> None:
+        nonlocal said
+        if done // step > said:
+            said = done // step
+            print(f"egflow: {done:,} molecules read", file=sys.stderr)
+
+    return tell
 
 
 def _score(numbers: Mapping[str, list[float]], n: int) -> list[float]:
