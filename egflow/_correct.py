@@ -63,8 +63,10 @@ def correction_log_weights(
         >>> 50 < n_eff(log_w) < 100
         True
     """
-    models = read_energies(energy, base if flow.domain is None else flow)  # with their domain's decoders
-    energy, beta, flow = _one_energy(models if isinstance(energy, Sequence) else models[0], beta, flow)
+    if not isinstance(energy, Sequence) or energy:  # an empty list is refused below
+        models = read_energies(energy, base)  # with their domain's decoders
+        energy = models if isinstance(energy, Sequence) else models[0]
+    energy, beta, flow = _one_energy(energy, beta, flow)
     if flow.event_shape != base.event_shape:
         raise ValueError(
             f"flow and base must be of one event shape, got {flow.event_shape} and {base.event_shape}: "
