@@ -49,8 +49,8 @@ def black_box(mol: Chem.Mol) -> float:
 
 
 ENERGIES: dict[str, Callable[[Chem.Mol], float]] = {
-    "|logP − 4|": lambda mol: abs(MolLogP(mol) - 4),
-    "|TPSA − 60| / 20": lambda mol: abs(rdMolDescriptors.CalcTPSA(mol) - 60) / 20,
+    "abs(logP − 4)": lambda mol: abs(MolLogP(mol) - 4),
+    "abs(TPSA − 60) / 20": lambda mol: abs(rdMolDescriptors.CalcTPSA(mol) - 60) / 20,
     "black box": black_box,
 }
 
