@@ -16,6 +16,7 @@ from egflow_molecules.decoders import mols
 from egflow_molecules.domain import MoleculesDomain
 from egflow_molecules.molecules import Molecules
 from egflow_molecules.real_sample import real_molecules
+from egflow_molecules.refine_prior import RefineSettings, Validity, refine_prior
 from egflow_molecules.smiles import ALPHABET, PAD_ID, VOCAB_SIZE, decode, encode, tokenise, unknown_tokens
 from egflow_molecules.train_prior import PriorSettings, read_settings, train_prior
 from rdkit.Chem.Crippen import MolLogP
@@ -24,7 +25,9 @@ import egflow
 from egflow._account import ReportOptions
 from egflow.cli._door import run
 from egflow.flow import Flow, TokenFlow
-from egflow.training import TrainingOptions
+from egflow.path import Vocabulary
+from egflow.training import Population, StepDraws, TokenBatch, TokenMatching, TrainingOptions
+from egflow.weights import Resample
 
 TINY = "molecules.draws=200 molecules.real=100 trainer.steps=3 trainer.batch_size=32 trainer.progress=quiet n=30"
 SCORE = """
@@ -207,6 +210,32 @@ def test_the_prior_can_be_trained_again(tmp_path: Path) -> None:
     torch.testing.assert_close(again.log_prob(x), flow.log_prob(x))
     with pytest.raises(SystemExit):
         read_settings(PriorSettings, ["stps=3"])
+
+
+def test_a_prior_is_taught_by_its_own_mistakes(tmp_path: Path) -> None:
+    x = encode(real_molecules(40))
+    train_prior(PriorSettings(folder=f"{tmp_path}/first", steps=3, width=16, batch_size=8), x)
+    settings = RefineSettings(start=f"{tmp_path}/first/model", folder=f"{tmp_path}/second", steps=2, batch_size=16)
+    refined = refine_prior(settings, x)
+    before, after = Flow.load(settings.start), Flow.load(tmp_path / "second" / "model")
+    assert not torch.equal(before.log_prob(x), after.log_prob(x))
+    torch.testing.assert_close(after.log_prob(x), refined.log_prob(x))
+
+    # an invalid sample's log-likelihood is pushed down, a valid one's up, in balance
+    vocabulary, path = refined.vocabulary, refined.path
+    uniform = torch.zeros(len(x), dtype=torch.float64)
+    own = Population(vocabulary.encode(x), None, Resample().prepare(uniform, uniform))
+    problem = Validity(TokenMatching(path, vocabulary, own), refined, strength=10.0, seed=0)
+    half = problem.batch(StepDraws.at(0, 0, 64, torch.Generator()), own).own
+    wrong = torch.tensor([mol is None for mol in mols(vocabulary.decode(_rows(half, vocabulary)))])
+    assert float(half.weight.sum()) == pytest.approx(0.0, abs=1e-4)
+    assert wrong.all() or (half.weight[wrong].max() < 0 < half.weight[~wrong].min())
+
+
+def _rows(batch: TokenBatch, vocabulary: Vocabulary) -> torch.Tensor:
+    """The rows of a batch, filled up to the end of its longest."""
+    x = batch.point.x_1
+    return torch.nn.functional.pad(x, (0, 80 - x.shape[1]), value=vocabulary.end)
 
 
 def test_moses_that_was_not_fetched_names_the_command(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ class Validity:
         x = self.flow.solve(half, seed=int(torch.randint(2**62, (), generator=draws.generator))).y.cpu()
         self.flow.network.train()
         wrong = torch.tensor([not one or mol_from_smiles(one) is None for one in decode(x)]).double()
-        drawn = replace_weight(self.matching, x, -self.strength * (wrong - wrong.mean()))
+        drawn = weighted_batch(self.matching, x, -self.strength * (wrong - wrong.mean()))
         return Half(data, drawn)
 
     def losses(self, network: nn.Module, batch: Half) -> Tensor:
@@ -107,7 +107,7 @@ class Validity:
         return torch.cat([self.matching.losses(network, batch.data), self.matching.losses(network, batch.own)])
 
 
-def replace_weight(matching: TokenMatching, x: Tensor, weight: Tensor) -> Any:
+def weighted_batch(matching: TokenMatching, x: Tensor, weight: Tensor) -> Any:
     """Rows x (n, length) of the user's ids as a batch with these weights of their cross-entropy."""
     from egflow.training import TokenBatch
 
@@ -117,13 +117,21 @@ def replace_weight(matching: TokenMatching, x: Tensor, weight: Tensor) -> Any:
     return TokenBatch(point, None, None, weight.to(t))
 
 
-def refine_prior(settings: RefineSettings) -> TokenFlow:
-    """The refined prior, gone on with where a checkpoint is there, and written to ``folder/model`` in float16."""
+def refine_prior(settings: RefineSettings, x: Tensor | None = None) -> TokenFlow:
+    """The refined prior, gone on with where a checkpoint is there, and written to ``folder/model`` in float16.
+
+    Args:
+        settings: see there.
+        x: MOSES's training part by `egflow_molecules.smiles.encode`, or other molecules for a trial; None reads it.
+
+    Raises:
+        FileNotFoundError: where there is no prior to start from, or MOSES was not fetched, naming the command.
+    """
     folder = Path(settings.folder)
     start = Flow.load(settings.start)
     assert isinstance(start, TokenFlow)
     flow = balanced(start)
-    x = encode(moses.smiles("train", settings.moses))
+    x = encode(moses.smiles("train", settings.moses)) if x is None else x
     kept, _ = held_out_split(len(x))  # those that the prior itself was held against stay unseen
     z = flow.vocabulary.encode(x[kept])
     uniform = torch.zeros(len(z), dtype=torch.float64)
