@@ -60,7 +60,7 @@ def fate(text: str, **options: object) -> str:
         ("", "<empty>"),
         ("  ", "<empty>"),
         ("C" * 101, "<too long>"),
-        ("C" * 100, "C" * 100),
+        ("C" * LENGTH, "C" * LENGTH),
         # salts, hydrates and solvates
         ("[Na+].CC(=O)Nc1ccc([O-])cc1", "CC(=O)Nc1ccc([O-])cc1"),
         ("CC(=O)Nc1ccc(O)cc1.Cl.Cl.O", "CC(=O)Nc1ccc(O)cc1"),
