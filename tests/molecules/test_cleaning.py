@@ -13,7 +13,7 @@ from egflow_molecules import cleaning, real_sample
 from egflow_molecules.cleaning import CHANGES, REASONS, Cleaned, Funnel, clean, main_fragment
 from egflow_molecules.files import Record, nci, read
 from egflow_molecules.real_sample import build, real_molecules
-from egflow_molecules.smiles import decode, encode
+from egflow_molecules.smiles import LENGTH, decode, encode
 from rdkit import Chem
 
 
@@ -59,7 +59,7 @@ def fate(text: str, **options: object) -> str:
         ("CCO |bad", "<unreadable>"),
         ("", "<empty>"),
         ("  ", "<empty>"),
-        ("C" * 101, "<too long>"),
+        ("C" * (LENGTH + 1), "<too long>"),
         ("C" * LENGTH, "C" * LENGTH),
         # salts, hydrates and solvates
         ("[Na+].CC(=O)Nc1ccc([O-])cc1", "CC(=O)Nc1ccc([O-])cc1"),
