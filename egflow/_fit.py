@@ -135,7 +135,7 @@ def warm_start(base: Flow) -> Flow:
     """An untrained copy of a flow, to be trained on: network, path and preprocessing, nothing of its tilts."""
     flow = copy.copy(base)
     flow.network = copy.deepcopy(base.network)
-    flow.base = flow.energy = flow.beta = flow.report = flow.tuned = None
+    flow.base = flow.energy = flow.beta = flow.report = flow.tuned = flow.calls = None
     flow.history, flow.notes, flow.train_seconds = [], {}, 0.0
     return flow
 

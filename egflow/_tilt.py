@@ -13,6 +13,7 @@ from torch import Tensor
 from egflow._account import ReportOptions, account
 from egflow._fit import new_flow, train_flow, warm_start
 from egflow._inputs import N_MIN, pick_device
+from egflow._search_tilt import can_search, tilt_by_search
 from egflow._tilt_inputs import (
     N_FROM_BASE,
     Energy,
@@ -26,11 +27,13 @@ from egflow._tilt_inputs import (
 )
 from egflow._twist import can_twist, check_twistable, twist
 from egflow.energy import EnergyValues, evaluate
-from egflow.flow import Flow
+from egflow.flow import Flow, TokenFlow
 from egflow.network import with_beta
 from egflow.objective import METHODS
 from egflow.training import TrainingOptions, check_count, mix
 from egflow.weights import Draw
+
+_METHODS = (*METHODS, "twist", "balance")
 
 
 def tilt(
@@ -73,9 +76,10 @@ def tilt(
         data: (N, *event) samples of p; None draws them from the base, and p then means the base.
         condition: (N,) long or (N, k) float, of the data.
         sample_weight: (N,) weights multiplied in.
-        method: "cefm" (velocity objective), "ced" (noise objective, on the vp path), or "twist" (a head that forecasts
-            the energy, on a frozen base of tokens, see `egflow.network.Twisted`); None is "twist" where p means a base
-            that can be twisted, else "cefm".
+        method: "cefm" (velocity objective), "ced" (noise objective, on the vp path), "twist" (a head that forecasts the
+            energy, on a frozen base of tokens, see `egflow.network.Twisted`), or "balance" (with ``rounds``, a
+            search from a base of tokens, fitted by trajectory balance); None is "twist" where p means a base that
+            can be twisted, "balance" where rounds start from one, else "cefm".
         weights: "resample", "global", "softmax", or one of `egflow.weights`' classes with its settings.
         per_condition: normalise the weights within each discrete condition.
         rounds: "auto", or the most rounds allowed: reach beta in steps that keep the points effective, each from fresh
@@ -84,7 +88,8 @@ def tilt(
             None.
         log_p: with ``rounds``: log p up to a constant, (batch, *event) -> (batch,); None: p means the data as far as
             they reach, then the density fitted to them there.
-        max_calls: with ``rounds``: the most evaluations of the energy, those of the data included.
+        max_calls: with ``rounds``: the most evaluations of the energy, those of the data included; a search, which
+            needs a limit, takes 10,000 where there is none.
         cache: folder of a persistent cache of energies.
         steps, batch_size, device, seed, options: as in `egflow.fit`.
         network: for ``base=None``, as in `egflow.fit`.
@@ -111,9 +116,10 @@ def tilt(
     """
     if method is None:
         plain = data is None and rounds is None and weights == "resample" and not per_condition
-        method = "twist" if plain and can_twist(base) else "cefm"
-    if method not in (*METHODS, "twist"):
-        raise ValueError(f"method must be one of {', '.join((*METHODS, 'twist'))}, got {method!r}")
+        searched = data is None and rounds is not None and log_p is None and can_search(base)
+        method = "twist" if plain and can_twist(base) else "balance" if searched else "cefm"
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
     if method == "twist":
         check_twistable(base)
         if rounds is not None or weights != "resample" or per_condition:
@@ -132,6 +138,26 @@ def tilt(
     if max_calls is not None and data is not None and energies is None and max_calls < len(data):
         raise ValueError(
             f"max_calls={max_calls} is below the calls of the data alone, {len(data)}: raise it, or give less data"
+        )
+    if method == "balance":
+        if rounds is None or data is not None or log_p is not None or not can_search(base):
+            raise ValueError(
+                "method='balance' is for rounds= from a base of tokens on path 'sequential' without conditions, "
+                "which p means: leave out data= and log_p="
+            )
+        assert isinstance(base, TokenFlow) and isinstance(wanted, float)
+        return tilt_by_search(
+            base if device is None else copy.deepcopy(base).to(device),
+            models[0],
+            wanted,
+            rounds=rounds,
+            max_calls=max_calls,
+            cache=cache,
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            options=options,
+            reporting=reporting,
         )
     check_count("draws", draws)
     draws = draws if max_calls is None else max(N_MIN, min(draws, max_calls // 4))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from egflow.training import TrainingOptions
 
 ENTRY_POINT_GROUP = "egflow.domains"
-CORE_METHODS = ("cefm", "ced", "twist", "auto")
+CORE_METHODS = ("cefm", "ced", "twist", "balance", "auto")
 """What the core itself can do with a domain's data; any other method is a domain's own."""
 
 
@@ -43,6 +43,8 @@ class DomainSpec:
         requires: modules the extra brings; checked before the implementation is imported.
         decode: ``module:function`` of what `Flow.decode` makes of samples (batch, *event), or nothing.
         decoders: ``module:MAPPING`` of the domain's decoders, for energies in Python (`Domain.decoders` are the same).
+        editor: ``module:OBJECT`` of what a search needs to know of the domain's sequences (`egflow.rounds.Editor`), or
+            nothing.
         methods: what ``method=`` may say. Names that are none of `CORE_METHODS` are methods of the domain's own; its
             implementation is then an `OwnMethods`.
     """
@@ -55,6 +57,7 @@ class DomainSpec:
     requires: tuple[str, ...] = ()
     decode: str = ""
     decoders: str = ""
+    editor: str = ""
     methods: tuple[str, ...] = CORE_METHODS
 
     def load(self, options: Mapping[str, Any] | None = None) -> Domain:

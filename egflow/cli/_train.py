@@ -24,7 +24,7 @@ from egflow.cli._outcome import RunFailed, one_line, say
 from egflow.cli._own import is_own, prepare_own
 from egflow.cli._problem import Tilting, against_data, prepare
 from egflow.cli._settings import domain_options
-from egflow.cli._write import show, table_of, tell_written, with_domain, write_report, write_samples
+from egflow.cli._write import show, table_of, tell_written, with_domain, write_calls, write_report, write_samples
 from egflow.domain import Domain, find_domain
 from egflow.flow import Flow, TokenFlow
 from egflow.flow._token_correction import corrects
@@ -164,7 +164,10 @@ def _run(
     assert flow.report is not None and flow.report.evidence is not None
     flow.save(folder.path / "model")  # before the user's score is asked about what it has not seen
     evidence = flow.report.evidence
-    counted = settings.get("max_calls") is not None
+    if flow.calls is not None:
+        for file in write_calls(tilting.domain, flow, tilting.chosen, folder.path):
+            say(f"what the search found is in {file}")
+    counted = settings.get("max_calls") is not None or flow.calls is not None
     made = evidence.samples if counted else delivered(flow, tilting.domain, settings["n"], settings["seed"])
     known = evidence.sample_energies if counted else None
     samples = write_samples(tilting.domain, made, folder.path, table_of(flow, tilting.chosen, made, known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from egflow.domain import Domain, OwnMethods
 from egflow.energy import EnergyValues, evaluate
 from egflow.flow import Flow, TokenFlow
 from egflow.report import TiltReport, save_figures
+
+_TOP = 100
 
 
 def whole(folder: Path, write: Callable[[Path], Sequence[Path]]) -> list[Path]:
@@ -68,6 +71,33 @@ def table_of(
     if at.path.likelihood == "exact" and at.condition_shape is None:
         columns["log_likelihood"] = at.log_prob(samples).cpu()
     return columns
+
+
+def write_calls(domain: Domain, flow: Flow, chosen: Chosen, folder: Path) -> list[Path]:
+    """What a search asked: ``calls.csv``, a line a call, and ``top.csv``, its best in the domain's own table."""
+    pool = flow.calls
+    assert pool is not None
+    word, sign = ("score", -1.0) if chosen.is_score else ("energy", 1.0)
+    value = sign * pool.energy
+    top = pool.best()[:_TOP]
+    table = getattr(domain, "save_table", None)
+
+    def write(temporary: Path) -> list[Path]:
+        files = [temporary / "calls.csv"]
+        with open(files[0], "w", newline="", encoding="utf-8") as stream:
+            lines = csv.writer(stream)
+            lines.writerow(["call", "round", "origin", word, "item"])
+            rows = zip(pool.round.tolist(), pool.edited.tolist(), value.tolist(), pool.key, strict=True)
+            for call, (number, edited, one, key) in enumerate(rows, 1):
+                lines.writerow([call, number, "edit" if edited else "draw", one, key])
+        if table is not None and len(top):
+            (temporary / "top").mkdir()
+            columns = {word: value[top], "call": top.double() + 1, "round": pool.round[top].double()}
+            made = table(pool.x[top], columns, temporary / "top")[0]
+            files.append(made.rename(temporary / f"top{made.suffix}"))
+        return files
+
+    return whole(folder, write)
 
 
 def with_domain(report: TiltReport, domain: Domain, info: dict[str, Any]) -> TiltReport:

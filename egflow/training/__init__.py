@@ -3,6 +3,7 @@
 from egflow.training._checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from egflow.training._draws import StepDraws, mix
 from egflow.training._interrupt import DeferredInterrupts
+from egflow.training._log_variance import LogVariance, row_log_prob
 from egflow.training._metrics import Metrics, ProgressLine
 from egflow.training._options import TrainingOptions
 from egflow.training._problem import Batch, FlowMatching, Population, Problem, Splits
@@ -15,6 +16,7 @@ __all__ = [
     "DeferredInterrupts",
     "FlowMatching",
     "HiddenStates",
+    "LogVariance",
     "Metrics",
     "Population",
     "Problem",
@@ -31,6 +33,7 @@ __all__ = [
     "checkpoints",
     "load_checkpoint",
     "mix",
+    "row_log_prob",
     "save_checkpoint",
     "train",
 ]

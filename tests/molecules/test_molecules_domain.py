@@ -16,7 +16,7 @@ from egflow_molecules.decoders import mols
 from egflow_molecules.domain import MoleculesDomain
 from egflow_molecules.molecules import Molecules
 from egflow_molecules.real_sample import real_molecules
-from egflow_molecules.refine_prior import RefineSettings, Validity, refine_prior
+from egflow_molecules.refine_prior import RefineSettings, Validity, checker, refine_prior, valid_smiles
 from egflow_molecules.smiles import ALPHABET, PAD_ID, VOCAB_SIZE, decode, encode, tokenise, unknown_tokens
 from egflow_molecules.train_prior import PriorSettings, read_settings, train_prior
 from rdkit.Chem.Crippen import MolLogP
@@ -221,11 +221,15 @@ def test_a_prior_is_taught_by_its_own_mistakes(tmp_path: Path) -> None:
     assert not torch.equal(before.log_prob(x), after.log_prob(x))
     torch.testing.assert_close(after.log_prob(x), refined.log_prob(x))
 
+    some = ["CC", "C(", "", "c1cccc1", "CO", "N"]
+    with checker(2) as shared:
+        assert shared(some) == valid_smiles(some) == [True, False, False, False, True, True]
+
     # an invalid sample's log-likelihood is pushed down, a valid one's up, in balance
     vocabulary, path = refined.vocabulary, refined.path
     uniform = torch.zeros(len(x), dtype=torch.float64)
     own = Population(vocabulary.encode(x), None, Resample().prepare(uniform, uniform))
-    problem = Validity(TokenMatching(path, vocabulary, own), refined, strength=10.0, seed=0)
+    problem = Validity(TokenMatching(path, vocabulary, own), refined, strength=10.0, valid=valid_smiles)
     half = problem.batch(StepDraws.at(0, 0, 64, torch.Generator()), own).own
     wrong = torch.tensor([mol is None for mol in mols(vocabulary.decode(_rows(half, vocabulary)))])
     assert float(half.weight.sum()) == pytest.approx(0.0, abs=1e-4)

@@ -61,6 +61,7 @@ def test_the_enumerated_target_is_met(base: TokenFlow, data: Tensor, given: bool
         data=data if given else None,
         rounds="auto",
         log_p=log_p if given else None,
+        method="cefm",
         steps=200,
         batch_size=128,
         options=QUIET,

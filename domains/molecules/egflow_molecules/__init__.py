@@ -26,6 +26,7 @@ SPEC = DomainSpec(
     requires=("rdkit",),
     decode="egflow_molecules.decoders:molecules",
     decoders="egflow_molecules.decoders:DECODERS",
+    editor="egflow_molecules.edits:EDITOR",
 )
 
 

@@ -1,36 +1,38 @@
-"""Teach a prior validity from its own mistakes, while it goes on learning the data.
+"""Teach a prior validity from its own mistakes: the prior's tilt by E = 1{invalid}, fitted by log-variance.
 
-    python -m egflow_molecules.refine_prior start=runs/prior/model folder=runs/refined steps=4000
+    python -m egflow_molecules.refine_prior start=runs/prior/model folder=runs/refined draws=300000 steps=4000
 
-The loss of a step is the cross-entropy of a batch of MOSES, plus
-
-    strength · mean_i (1{x_i invalid} − share of invalid) · log q(x_i),      x_i drawn from q itself,
-
-whose gradient is that of strength · P_q(invalid) (Williams 1992, doi 10.1007/BF00992696, with the mean as baseline).
-No molecule of the data is invalid, so both terms are least at the data's own distribution: what the second adds is
-where q goes wrong, which data alone never show.
+Draws of the prior come with their likelihood p and RDKit's word. The refined q is fitted to p·exp(−beta·1{invalid}) on
+them (`egflow.training.LogVariance`): what is valid keeps its likelihood but for a common factor, what is not has
+exp(−beta) of it. No data are needed, and nothing but validity changes, up to the error of the fit.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from egflow._files import write_atomic
 from egflow.flow import Flow, TokenFlow
 from egflow.report import held_out_split
-from egflow.training import Population, TokenMatching, TrainingOptions, train
+from egflow.training import LogVariance, Population, TrainingOptions, mix, train
 from egflow.weights import Resample
-from egflow_molecules import moses
 from egflow_molecules._rdkit import mol_from_smiles
-from egflow_molecules.smiles import decode, encode
+from egflow_molecules.smiles import decode
 from egflow_molecules.train_prior import balanced, read_settings
+
+_AT_ONCE = 20_000  # draws
+_INVALID = 0.25  # of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,116 +41,103 @@ class RefineSettings:
 
     Attributes:
         start: the saved prior.
-        folder: of checkpoints, metrics and the result, ``folder/model``.
-        moses: where `egflow_molecules.moses` put the data.
-        steps, batch_size, learning_rate: of the training; a half of the batch are data, a half own samples.
-        strength: of the second term.
+        folder: of draws, checkpoints, metrics and the result, ``folder/model``.
+        draws: of the prior.
+        beta: what is invalid is to have exp(−beta) of its likelihood.
+        steps, batch_size, learning_rate: of the training.
+        workers: processes that tell what is valid; 0 does so here.
+        device: None takes CUDA where there is one.
         seed: fixes everything on one device with one number of threads.
     """
 
     start: str = "runs/prior/model"
     folder: str = "runs/refined"
-    moses: str = str(moses.FOLDER)
+    draws: int = 300_000
+    beta: float = 3.0
     steps: int = 4_000
     batch_size: int = 256
-    learning_rate: float = 2e-4
-    strength: float = 10.0
+    learning_rate: float = 3e-4
+    workers: int = 0
+    device: str | None = None
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Half:
-    """A batch in two halves: data with their batch, and own samples with their advantage."""
-
-    data: Any
-    own: Any
-
-    def split(self, parts: int) -> Sequence[Half]:
-        """The same rows in consecutive parts."""
-        return [Half(*both) for both in zip(self.data.split(parts), self.own.split(parts), strict=True)]
+def valid_smiles(smiles: list[str]) -> list[bool]:
+    """Which are molecules."""
+    return [bool(one) and mol_from_smiles(one) is not None for one in smiles]
 
 
-@dataclass(frozen=True, slots=True)
-class Validity:
-    """`egflow.training.Problem` of data and of the flow's own samples, of which each is a half of the batch.
+@contextmanager
+def checker(workers: int) -> Iterator[Callable[[list[str]], list[bool]]]:
+    """`valid_smiles`, by this many processes of their own."""
+    if workers == 0:
+        yield valid_smiles
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
 
-    Attributes:
-        matching: the data's part.
-        flow: whose network is the one that is trained.
-        strength, seed: see `RefineSettings`.
-    """
+        def shared(smiles: list[str]) -> list[bool]:
+            each = -(-len(smiles) // workers)
+            parts = [smiles[i : i + each] for i in range(0, len(smiles), each)]
+            return [one for part in pool.map(valid_smiles, parts) for one in part]
 
-    matching: TokenMatching
-    flow: TokenFlow
-    strength: float
-    seed: int
-
-    @property
-    def train(self) -> Population:
-        """The data to fit."""
-        return self.matching.train
-
-    held_out = None
-
-    def batch(self, draws: Any, population: Population) -> Half:
-        """A batch of data, and as many samples of the network as it now is."""
-        data = self.matching.batch(draws, population)
-        half = len(draws.u) // 2
-        data = data.split(2)[0]
-        self.flow.network.eval()
-        x = self.flow.solve(half, seed=int(torch.randint(2**62, (), generator=draws.generator))).y.cpu()
-        self.flow.network.train()
-        wrong = torch.tensor([not one or mol_from_smiles(one) is None for one in decode(x)]).double()
-        drawn = weighted_batch(self.matching, x, -self.strength * (wrong - wrong.mean()))
-        return Half(data, drawn)
-
-    def losses(self, network: nn.Module, batch: Half) -> Tensor:
-        """Loss of each row, data first, (batch,)."""
-        return torch.cat([self.matching.losses(network, batch.data), self.matching.losses(network, batch.own)])
+        yield shared
 
 
-def weighted_batch(matching: TokenMatching, x: Tensor, weight: Tensor) -> Any:
-    """Rows x (n, length) of the user's ids as a batch with these weights of their cross-entropy."""
-    from egflow.training import TokenBatch
+def own_draws(flow: TokenFlow, settings: RefineSettings) -> dict[str, Tensor]:
+    """Draws of the prior: ``x`` (N, length) uint8, ``log_p`` and ``valid`` (N,); kept in ``folder`` part by part."""
+    folder = Path(settings.folder) / "draws"
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    with checker(settings.workers) as valid:
+        for number, begin in enumerate(range(0, settings.draws, _AT_ONCE)):
+            n, seed = min(_AT_ONCE, settings.draws - begin), mix(settings.seed, 5, number)
+            file = folder / f"{number:04d}-{n}-{seed % 10**9}.safetensors"
+            if not file.exists():
+                x, log_p = flow.sample_with_log_prob(n, seed=seed)
+                x = x.cpu()
+                part = {"x": x.to(torch.uint8), "log_p": log_p.cpu(), "valid": torch.tensor(valid(decode(x)))}
+                write_atomic(file, lambda temporary, part=part: save_file(part, temporary))
+                print(f"{begin + n:,} of {settings.draws:,} draws, {float(part['valid'].float().mean()):.2%} valid")
+            parts.append(load_file(file))
+    return {name: torch.cat([part[name] for part in parts]) for name in ("x", "log_p", "valid")}
 
-    z = matching.vocabulary.encode(x).to(matching.train.x.device)
-    t = torch.zeros(len(z), device=z.device)
-    point = matching.path.sample(z, t, lambda *shape: torch.rand(len(z), *shape), matching.vocabulary)
-    return TokenBatch(point, None, None, weight.to(t))
 
-
-def refine_prior(settings: RefineSettings, x: Tensor | None = None) -> TokenFlow:
-    """The refined prior, gone on with where a checkpoint is there, and written to ``folder/model`` in float16.
-
-    Args:
-        settings: see there.
-        x: MOSES's training part by `egflow_molecules.smiles.encode`, or other molecules for a trial; None reads it.
+def refine_prior(settings: RefineSettings) -> TokenFlow:
+    """The refined prior, gone on with where a part is there, and written to ``folder/model`` in float16.
 
     Raises:
-        FileNotFoundError: where there is no prior to start from, or MOSES was not fetched, naming the command.
+        FileNotFoundError: where there is no prior to start from.
+        ValueError: where all draws are valid: there is nothing to learn.
     """
     folder = Path(settings.folder)
     start = Flow.load(settings.start)
     assert isinstance(start, TokenFlow)
     flow = balanced(start)
-    x = encode(moses.smiles("train", settings.moses)) if x is None else x
-    kept, _ = held_out_split(len(x))  # those that the prior itself was held against stay unseen
-    z = flow.vocabulary.encode(x[kept])
-    uniform = torch.zeros(len(z), dtype=torch.float64)
-    matching = TokenMatching(flow.path, flow.vocabulary, Population(z, None, Resample().prepare(uniform, uniform)))
-    options = TrainingOptions(
-        learning_rate=settings.learning_rate, ema=0.995, autocast=True, folder=folder, resume=True,
-        checkpoint_every=250, log_every=50,
-    )  # fmt: skip
-    problem = Validity(matching, flow, settings.strength, settings.seed)
+    flow.to(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    drawn = own_draws(flow, settings)
+    valid = drawn["valid"]
+    if bool(valid.all()):
+        raise ValueError(f"all of the {len(valid):,} draws are valid: there is nothing to learn from them")
+    z = flow.vocabulary.encode(drawn["x"].long()).to(flow.device)
+    target = (drawn["log_p"] - settings.beta * (~valid).double()).to(flow.device)
+    share = float((~valid).double().mean())
+    log_w = torch.where(valid, (1 - _INVALID) / max(1 - share, 1e-9), _INVALID / share).double().log()
+
+    def population(rows: Tensor) -> Population:
+        return Population(z[rows], target[rows], Resample().prepare(log_w[rows], log_w[rows]))
+
+    own, watched = held_out_split(len(z))
     made = train(
         flow.network,
-        problem,
+        LogVariance(flow.vocabulary, population(own), population(watched)),
         steps=settings.steps,
         batch_size=settings.batch_size,
         seed=settings.seed,
-        options=options,
-    )
+        options=TrainingOptions(
+            learning_rate=settings.learning_rate, ema=0.99, autocast=flow.device.type == "cpu", folder=folder,
+            resume=True, checkpoint_every=250, log_every=50,
+        ),
+    )  # fmt: skip
     refined = copy.copy(flow)
     refined.network = made.network.half()
     refined.save(folder / "model")
