@@ -20,7 +20,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +142,7 @@ def nats(flow: TokenFlow, x: Tensor) -> float:
     return -float(flow.log_prob(x, probes=1).mean())
 
 
-def judge(flow: TokenFlow, n: int, known: set[str], letters: str) -> dict[str, object]:
+def judge(flow: TokenFlow, n: int, known: set[str], letters: Sequence[str]) -> dict[str, object]:
     """The figures of n samples."""
     from rdkit import Chem, RDLogger
 
