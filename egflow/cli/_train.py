@@ -132,7 +132,8 @@ def _run(
     own: dict[str, Any] = {"data": data.x, "energies": tilting.values}
     facts: dict[str, Any] = {"domain": settings["domain"]}
     if data.draws is not None:
-        say("drawing samples of the base, which is p, and evaluating their energies")
+        if settings.get("rounds") is None:
+            say("drawing samples of the base, which is p, and evaluating their energies")
         own, facts = {"draws": data.draws}, facts | {"against_data": against_data(tilting)}
     flow = tilt(
         base,

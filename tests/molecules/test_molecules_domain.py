@@ -20,6 +20,7 @@ from egflow_molecules.real_sample import real_molecules
 from egflow_molecules.refine_prior import RefineSettings, own_draws, refine_prior, valid_smiles
 from egflow_molecules.smiles import ALPHABET, PAD_ID, VOCAB_SIZE, decode, encode, tokenise, unknown_tokens
 from egflow_molecules.train_prior import PriorSettings, read_settings, train_prior
+from rdkit import Chem
 from rdkit.Chem.Crippen import MolLogP
 from safetensors.torch import save_file
 
@@ -36,6 +37,11 @@ from rdkit.Chem.Crippen import MolLogP
 def score(mol):
     return -abs(MolLogP(mol) - 4)
 """
+# of QM9's 130,831, which are all spelt and read back (docs/molecules.md), one for each of its rarer tokens
+QM9 = [
+    *("C#C", "FC(F)(F)F", "[NH3+]CCC([O-])=O", "NC(=[NH2+])C([O-])=O", "C[NH+]=C(N)C([O-])=O", "CC12C3C4C(C13)N24"),
+    *("[NH2+]=C1[CH-]C(=O)C=CN1", "[NH2+]=CN[C-](C#N)C#N", "C12C3C4C5C(C1N35)N24", "NC(=[NH2+])C1=CN=N[N-]1"),
+]
 
 
 def train(words: str) -> int:
@@ -177,6 +183,7 @@ def test_the_prior_writes_molecules_and_knows_their_likelihood() -> None:
 def test_every_real_molecule_is_spelt_and_read_back() -> None:
     smiles = real_molecules(5_000)
     assert decode(encode(smiles)) == smiles
+    assert decode(encode(QM9)) == QM9
     assert len(ALPHABET) == len(set(ALPHABET)) == VOCAB_SIZE == PAD_ID
     assert "".join(tokenise("C[Hg]%10Cl")) == "C[Hg]%10Cl"
     assert unknown_tokens(["C[Hg]C", "CC"]) == {"[Hg]": 1}
@@ -199,6 +206,31 @@ def test_in_python_energies_find_their_decoder_by_the_base() -> None:
     made = flow.decode(flow.sample(10))
     assert isinstance(made, Molecules) and all(made.valid)
     assert flow.domain == "molecules"
+
+
+def test_a_search_logs_its_calls_and_keeps_its_best(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = "energy='celecoxib_rediscovery()' beta=50 rounds=auto max_calls=400"
+    assert train(f"{words} run_dir={folder} molecules.filters=[lipinski]") == 0
+    report = json.loads((folder / "report.json").read_text())
+    assert report["method"] == "balance" and report["rounds"]["beta_reached"] == 50
+    assert report["energy_calls"]["calls"] <= 400
+    calls = rows(folder / "calls.csv")
+    assert [int(row["call"]) for row in calls] == list(range(1, report["rounds"]["calls"] + 1))
+    assert {row["origin"] for row in calls} == {"draw", "edit"}
+    items = [row["item"] for row in calls]
+    assert len(set(items)) == len(items)
+    energy = {row["item"]: float(row["energy"]) for row in calls}
+    top = rows(folder / "top.csv")
+    found = [float(row["energy"]) for row in top]
+    assert len(top) == 100 and found == pytest.approx(sorted(energy.values())[:100], abs=1e-5)
+    for row in top[:10]:
+        molecule = Chem.MolFromSmiles(row["SMILES"])
+        asked = energy[Chem.MolToSmiles(molecule)]
+        assert asked == pytest.approx(-energies.score("celecoxib_rediscovery")(molecule))
+        assert asked == pytest.approx(float(row["energy"]), abs=1e-5)
+    funnel = report["domain_metrics"]
+    assert funnel["passed"] <= funnel["novel"] <= funnel["unique"] <= funnel["valid"] <= funnel["made"] == 30
 
 
 def test_the_prior_can_be_trained_again(tmp_path: Path) -> None:
@@ -228,7 +260,11 @@ def test_a_prior_is_taught_by_its_own_mistakes(tmp_path: Path) -> None:
     assert float(gain[valid].mean() - gain[~valid].mean()) > 1.0  # of 2, after 150 steps
     with pytest.raises(ValueError, match="all of the 4 draws are valid"):
         sure = replace(settings, folder=f"{tmp_path}/third", draws=4)
-        part = {"x": encode(["CC"] * 4).to(torch.uint8), "log_p": torch.zeros(4).double(), "valid": torch.ones(4).bool()}
+        part = {
+            "x": encode(["CC"] * 4).to(torch.uint8),
+            "log_p": torch.zeros(4).double(),
+            "valid": torch.ones(4).bool(),
+        }
         (tmp_path / "third" / "draws").mkdir(parents=True)
         save_file(part, tmp_path / "third" / "draws" / f"0000-4-{mix(0, 5, 0) % 10**9}.safetensors")
         refine_prior(sure)

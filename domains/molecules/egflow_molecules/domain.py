@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rdkit import Chem
 from torch import Tensor, nn
 
 from egflow.domain import Data
@@ -21,6 +22,7 @@ from egflow_molecules._rdkit import mol_from_smiles
 from egflow_molecules.cleaning import clean
 from egflow_molecules.decoders import DECODERS
 from egflow_molecules.energies import PRESETS
+from egflow_molecules.energies._alerts import Alerts, RuleOfFive
 from egflow_molecules.files import nci, read
 from egflow_molecules.funnel import generation_funnel
 from egflow_molecules.molecules import Molecules
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
     from egflow.flow import TokenFlow
     from egflow.report import TiltReport
 
+FILTERS: Mapping[str, Callable[[Chem.Mol], float]] = {
+    "pains": Alerts("PAINS", forbid=True),
+    "brenk": Alerts("BRENK", forbid=True),
+    "lipinski": RuleOfFive(forbid=True),
+}
+"""Name -> 0 for a molecule that passes."""
 _NEAR = 20_000  # known molecules among which the nearest is looked for
 _SHOWN = 2_000  # draws of the base whose properties are drawn
 
@@ -62,6 +70,7 @@ class MoleculesDomain:
         sdf: whether 3-D coordinates are written too.
         scaffold: what every molecule must contain, with attachment points; None for anything.
         workers: processes that clean the user's molecules.
+        filters: of `FILTERS`; the funnel counts the new molecules that pass them all. None is taken out.
 
     Example:
         >>> MoleculesDomain(real=100).data(None, seed=0).x.shape
@@ -79,6 +88,7 @@ class MoleculesDomain:
         sdf: bool = False,
         scaffold: str | None = None,
         workers: int = 0,
+        filters: Sequence[str] = tuple(FILTERS),
     ) -> None:
         for name, value in (("draws", draws), ("real", real)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 100:
@@ -89,6 +99,10 @@ class MoleculesDomain:
             raise ValueError(f"molecules.sdf must be true or false, got {sdf!r}")
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
             raise ValueError(f"molecules.workers must be a whole number of at least 0, got {workers!r}")
+        unknown = [name for name in filters if name not in FILTERS] if isinstance(filters, Sequence) else [filters]
+        if unknown or isinstance(filters, str):
+            raise ValueError(f"molecules.filters must be a list of {', '.join(FILTERS)}, got {filters!r}")
+        self.filters = list(filters)
         self.draws, self.real, self.start, self.column, self.sdf = draws, real, start, column, sdf
         self.workers = workers
         self.scaffold = None if scaffold is None else Scaffold(scaffold)
@@ -202,12 +216,17 @@ class MoleculesDomain:
         if made is None:
             return found
         known = frozenset(self._known())
-        counts = generation_funnel(made.molecules, known)
-        print(*counts.lines(), f"(novel: none of {len(known):,} known molecules)", sep="\n")
+        counts = generation_funnel(made.molecules, known, self._passes if self.filters else None)
+        words = [f"novel: none of {len(known):,} known molecules"]
+        words += [f"passed: no alert or broken rule of {', '.join(self.filters)}"] if self.filters else []
+        print(*counts.lines(), f"({'; '.join(words)})", sep="\n")
         near = [value for value in made.similarity if not math.isnan(value)]
         if near:
             found["nearest_similarity_mean"] = round(sum(near) / len(near), 4)
         return {**counts.as_dict(), **found}
+
+    def _passes(self, mol: Chem.Mol) -> bool:
+        return all(FILTERS[name](mol) == 0.0 for name in self.filters)
 
 
 def _every(step: int) -> Callable[[int], None]:
