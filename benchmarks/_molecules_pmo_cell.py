@@ -20,7 +20,7 @@ from egflow._search import Plan, Search
 from egflow.energy import bind_decoders, evaluate
 from egflow.flow import TokenFlow
 from egflow.path import Sequential
-from egflow.training import mix, row_log_prob
+from egflow.training import TrainingOptions, mix, row_log_prob
 
 CALLS, EVERY, TOP = 10_000, 100, 10
 BETA = 50.0
@@ -72,15 +72,17 @@ def searched(base: TokenFlow, task: str, seed: int, calls: int) -> tuple[list[st
     """egflow's search, as ``rounds="auto"`` runs it."""
     energy = bind_decoders(Task(task), DECODERS)
     steps = max(1, STEPS * calls // CALLS)
-    found = Search(base, energy, BETA, Plan(calls, None, steps, BATCH, RATE, seed), EDITOR).run()
+    options = TrainingOptions(progress="quiet", autocast=True)
+    found = Search(base, energy, BETA, Plan(calls, None, steps, BATCH, RATE, seed), EDITOR, options).run()
     return found.pool.key, (-found.pool.energy).tolist(), len(found.records)
 
 
 def reinvent(base: TokenFlow, task: str, seed: int, calls: int) -> tuple[list[str], list[float], int]:
-    """REINVENT (Olivecrona et al. 2017, arXiv 1704.07555) with PMO's settings, on the same prior.
+    """A policy gradient after REINVENT (Olivecrona et al. 2017, arXiv 1704.07555), on the same prior.
 
     A round draws 64, and takes one step on (log p + sigma·score − log q)² over them and 24 replayed ones, drawn ∝ score
-    from the 100 best. Invalid strings have score 0; what repeats is not a call.
+    from the 100 best, once there are 100. Invalid strings have score 0; what repeats is not a call. PMO's code besides
+    drops what repeats within a batch from the loss, and adds a term against large likelihoods.
     """
     energy = bind_decoders(Task(task), DECODERS)
     flow = copy.deepcopy(base)
@@ -114,7 +116,7 @@ def reinvent(base: TokenFlow, task: str, seed: int, calls: int) -> tuple[list[st
             x = torch.cat([x, torch.stack([rows[top[i]] for i in picked.tolist()])])
             own = torch.cat([own, torch.tensor([scores[top[i]] for i in picked.tolist()])])
         z = words.encode(x).to(base.device)
-        point = Sequential().sample(z, torch.zeros(len(z), device=z.device), lambda *shape: torch.zeros(shape), words)
+        point = Sequential().point(z, words)
         target = base.log_prob(x) + SIGMA * own.to(base.device).double()
         with torch.autocast(base.device.type, torch.bfloat16):
             log_q = row_log_prob(flow.network, point, words)

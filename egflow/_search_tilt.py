@@ -13,9 +13,10 @@ import torch
 from egflow._account import ReportOptions, account
 from egflow._search import Plan, Search
 from egflow.domain import find_domain
-from egflow.energy import EnergyModel, evaluate
+from egflow.energy import EnergyModel, EnergyValues, evaluate
 from egflow.flow import Flow, TokenFlow
-from egflow.rounds import Editor, Rows
+from egflow.network import AtBeta, Twisted
+from egflow.rounds import Editor, Pool, Rows
 from egflow.training import TrainingOptions, mix
 
 CALLS = 10_000  # where max_calls is not given
@@ -26,7 +27,9 @@ _FEWEST = 200
 
 def can_search(base: Flow | None) -> bool:
     """Whether `tilt_by_search` takes this base."""
-    return isinstance(base, TokenFlow) and base.path.likelihood == "exact" and base.condition_shape is None
+    if not isinstance(base, TokenFlow) or base.path.likelihood != "exact" or base.condition_shape is not None:
+        return False
+    return base.beta_range is None and not isinstance(base.network, AtBeta | Twisted)  # whose recurrent part is frozen
 
 
 def tilt_by_search(
@@ -55,21 +58,12 @@ def tilt_by_search(
     if calls < _FEWEST:
         raise ValueError(f"max_calls={calls} is too few for a search and its report: give at least {_FEWEST}")
     reserve = min(2 * (reporting.n or _REPORTED), max(2 * 40, calls // 10))
-    plan = Plan(
-        calls - reserve,
-        None if isinstance(rounds, str) else rounds,
-        steps,
-        batch_size,
-        _RATE * options.learning_rate,
-        seed,
-    )
-    folder = None if options.folder is None else options.folder / "rounds"
-    if folder is not None and not options.resume and (folder / "calls.safetensors").exists():
-        raise ValueError(f"{folder} holds rounds of another run: pass resume=True, or another folder")
-    search = Search(base, energy, beta, plan, editor_of(base), folder, cache, options.progress).run()
-    flow, notes = search.flow, {}
+    most = None if isinstance(rounds, str) else rounds
+    plan = Plan(calls - reserve, most, steps, batch_size, _RATE * options.learning_rate, seed)
+    search = Search(base, energy, beta, plan, editor_of(base), options, cache).run()
+    flow, pool, notes = search.flow, search.pool, {}
     flow.base, flow.energy, flow.beta, flow.train_seconds = base, energy, beta, search.seconds
-    flow.calls = search.pool
+    flow.calls, flow.history = pool, search.metrics.rows
     x, log_q = flow.sample_with_log_prob(reserve // 2, seed=mix(seed, 8))
     x = x.cpu()
     values = evaluate(energy, x, cache=cache, allow_all_forbidden=True)
@@ -79,23 +73,23 @@ def tilt_by_search(
         raise ValueError("every sample of the searched flow is forbidden: lower beta, or give more calls")
     log_z = float(torch.logsumexp(log_w, 0)) - math.log(len(log_w))
     stopped = None
-    if len(search.pool) < plan.calls:
+    if len(pool) < plan.calls:
         stopped = "repeats" if plan.rounds is None else "rounds"
-        made_so_far = f"{len(search.pool):,} of {plan.calls:,} calls were made in {len(search.records)} rounds"
-        notes["rounds"] = f"stopped ({stopped}): {made_so_far}"
-        warnings.warn(f"the search {notes['rounds']}", stacklevel=3)
+        so_far = f"{len(pool):,} of {plan.calls:,} calls were made in {len(search.records)} rounds"
+        notes["rounds"] = f"stopped ({stopped}): {so_far}"
+        if plan.rounds is None:
+            warnings.warn(f"the search {notes['rounds']}: items repeat", stacklevel=3)
     notes["base_error"] = "p is the base flow, and no data were given to hold it against"
     notes["data"] = f"p means the base flow: {len(x)} draws of q weighted by p·exp(−beta·E)/q stand for the target"
     log_s = (log_ratio - log_ratio[log_w.argmax()]).clamp(max=700.0)  # against the row that counts most
-    own = ~search.pool.edited & (search.pool.round == 1) & search.pool.energy.isfinite()
     facts: dict[str, Any] = {
-        "method": "balance",
+        "method": "trajectory_balance",
         "seed": seed,
         "reference": "base",
         "rounds": {
             "beta_reached": beta,
             "base_error": None,
-            "calls": len(search.pool),
+            "calls": len(pool),
             "stopped": stopped,
             "rounds": search.records,
         },
@@ -104,7 +98,7 @@ def tilt_by_search(
         flow,
         [energy],
         x,
-        [replace(values, calls=values.calls + len(search.pool), failed=values.failed + search.pool.failed)],
+        [_counted(values, pool)],
         condition=None,
         sample_weight=log_s.exp(),
         per_condition=False,
@@ -112,10 +106,21 @@ def tilt_by_search(
         facts=facts,
         notes=notes,
     )
-    base_mean = float(search.pool.energy[own].mean()) if bool(own.any()) else None
-    mean = {**made.energy_mean, "base": base_mean}
+    # the weighted draws tell little of p: the mean of the first round's draws, which were p's own
+    mean = {**made.energy_mean, "base": search.records[0]["mean"]}
     flow.report = replace(made, energy_mean=mean, log_z=log_z, log_z_stderr=None)
     return flow
+
+
+def _counted(values: EnergyValues, pool: Pool) -> EnergyValues:
+    """Energies of the report's draws, with the counts of the search."""
+    return replace(
+        values,
+        calls=values.calls + len(pool) - pool.cached,
+        failed=values.failed + pool.failed,
+        cached=values.cached + pool.cached,
+        failure=pool.failure or values.failure,
+    )
 
 
 def editor_of(base: Flow) -> Editor:

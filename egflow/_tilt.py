@@ -33,7 +33,7 @@ from egflow.objective import METHODS
 from egflow.training import TrainingOptions, check_count, mix
 from egflow.weights import Draw
 
-_METHODS = (*METHODS, "twist", "balance")
+_METHODS = (*METHODS, "twist", "trajectory_balance")
 
 
 def tilt(
@@ -77,9 +77,9 @@ def tilt(
         condition: (N,) long or (N, k) float, of the data.
         sample_weight: (N,) weights multiplied in.
         method: "cefm" (velocity objective), "ced" (noise objective, on the vp path), "twist" (a head that forecasts the
-            energy, on a frozen base of tokens, see `egflow.network.Twisted`), or "balance" (with ``rounds``, a
-            search from a base of tokens, fitted by trajectory balance); None is "twist" where p means a base that
-            can be twisted, "balance" where rounds start from one, else "cefm".
+            energy, on a frozen base of tokens, see `egflow.network.Twisted`), or "trajectory_balance" (with ``rounds``,
+            a search from a base of tokens); None is "twist" where p means a base that can be twisted,
+            "trajectory_balance" where rounds start from a base of tokens that p means, else "cefm".
         weights: "resample", "global", "softmax", or one of `egflow.weights`' classes with its settings.
         per_condition: normalise the weights within each discrete condition.
         rounds: "auto", or the most rounds allowed: reach beta in steps that keep the points effective, each from fresh
@@ -117,7 +117,7 @@ def tilt(
     if method is None:
         plain = data is None and rounds is None and weights == "resample" and not per_condition
         searched = data is None and rounds is not None and log_p is None and can_search(base)
-        method = "twist" if plain and can_twist(base) else "balance" if searched else "cefm"
+        method = "twist" if plain and can_twist(base) else "trajectory_balance" if searched else "cefm"
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
     if method == "twist":
@@ -139,15 +139,20 @@ def tilt(
         raise ValueError(
             f"max_calls={max_calls} is below the calls of the data alone, {len(data)}: raise it, or give less data"
         )
-    if method == "balance":
+    if method == "trajectory_balance":
         if rounds is None or data is not None or log_p is not None or not can_search(base):
             raise ValueError(
-                "method='balance' is for rounds= from a base of tokens on path 'sequential' without conditions, "
-                "which p means: leave out data= and log_p="
+                "method='trajectory_balance' is for rounds= from a base of tokens on path 'sequential' without "
+                "conditions, which p means: leave out data= and log_p="
             )
-        assert isinstance(base, TokenFlow) and isinstance(wanted, float)
+        for name, value in (("sample_weight", sample_weight), ("energies", energies), ("target_ess", target_ess)):
+            if value is not None:
+                raise ValueError(f"{name}= has no part in a search, where p is the base: leave it out")
+        assert base is not None and isinstance(wanted, float)
+        start = base if device is None else copy.deepcopy(base).to(device)
+        assert isinstance(start, TokenFlow)
         return tilt_by_search(
-            base if device is None else copy.deepcopy(base).to(device),
+            start,
             models[0],
             wanted,
             rounds=rounds,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from egflow.training import TrainingOptions
 
 ENTRY_POINT_GROUP = "egflow.domains"
-CORE_METHODS = ("cefm", "ced", "twist", "balance", "auto")
+CORE_METHODS = ("cefm", "ced", "twist", "trajectory_balance", "auto")
 """What the core itself can do with a domain's data; any other method is a domain's own."""
 
 
@@ -113,7 +113,7 @@ class Domain(Protocol):
     ``log_p=``; ``energy_options``, the arguments of `egflow.as_energy` that a plain function of ``file.py:function``
     gets; and ``save_table(samples, columns, folder) -> list[Path]`` in place of `save_samples`, where columns are name
     -> (n,) numbers of each sample: its energies, or scores, and its log-likelihood; and ``deliver(flow, n, seed)``, n
-    samples to write in place of the flow's own, or None.
+    samples to write in place of the flow's own, or None; and ``no_rounds``, why its options forbid rounds, or "".
     """
 
     energies: Mapping[str, Callable[..., Any]]

@@ -76,6 +76,8 @@ def prepare(settings: Settings, domain: Domain, chosen: Chosen, log_p: LogP | No
     if settings["per_condition"] and condition is None:
         raise ValueError(f"per_condition=true: the data of domain={settings['domain']} have no conditions")
     if settings.get("rounds") is not None:
+        if word := getattr(domain, "no_rounds", ""):
+            raise ValueError(f"rounds={show(settings['rounds'])}: {word}")
         _check_rounds(settings, data, condition, log_p)
     beside = data.draws is not None  # the data only stand beside the base: what is asked of them is asked of its draws
     progress = _progress(chosen.text)

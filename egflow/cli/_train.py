@@ -183,7 +183,7 @@ def _run(
 def _calls_left(settings: Settings, tilting: Tilting) -> int | None:
     """``max_calls``, less what the data beside the base were asked for."""
     calls = settings.get("max_calls")
-    return calls if calls is None or tilting.data.draws is None else calls - tilting.values[0].calls
+    return calls if calls is None or tilting.data.draws is None else calls - len(tilting.values[0])
 
 
 def delivered(flow: Flow, domain: Domain, n: int, seed: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import shutil
 import tempfile
@@ -79,7 +80,8 @@ def write_calls(domain: Domain, flow: Flow, chosen: Chosen, folder: Path) -> lis
     assert pool is not None
     word, sign = ("score", -1.0) if chosen.is_score else ("energy", 1.0)
     value = sign * pool.energy
-    top = pool.best()[:_TOP]
+    assert isinstance(flow.beta, float)
+    top = pool.best(math.copysign(1.0, flow.beta))[:_TOP]
     table = getattr(domain, "save_table", None)
 
     def write(temporary: Path) -> list[Path]:

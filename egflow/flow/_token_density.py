@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from egflow.flow._token_model import NetworkModel
+from egflow.path import Sequential
 from egflow.solver import settle
 
 
 def told_left_to_right(model: NetworkModel, x_1: Tensor) -> Tensor:
     """Σ_i log p(x_1^i | x_1^{<i}) up to the first END, of ids inside (batch, length): (batch,) float64, one pass."""
-    t = torch.zeros(len(x_1), device=x_1.device)
-    point = model.path.sample(x_1, t, _no_chance, model.vocabulary)
+    point = Sequential().point(x_1, model.vocabulary)
     told = model.predict(point.x_t, point.t).gather(2, point.x_1[..., None])[..., 0].double()
     return torch.where(point.share > 0, told, 0.0).sum(1)
 
@@ -41,7 +41,3 @@ def told_in_random_orders(
             x_t = settle(x_t, words)
     error = found.std(0) if orders > 1 else torch.full_like(found[0], math.nan)
     return found.mean(0), error / math.sqrt(orders)
-
-
-def _no_chance(*shape: int) -> Tensor:
-    raise AssertionError("a path with an exact likelihood draws nothing")

@@ -148,16 +148,20 @@ class Sequential(TokenPath):
     likelihood = "exact"
 
     def sample(self, x_1: Tensor, t: Tensor, uniform: Uniform, vocabulary: Vocabulary) -> TokenPoint:
-        """As `TokenPath.sample`; neither t nor chance play a part. Columns that hold nothing but END are left out."""
+        """As `TokenPath.sample`; neither t nor chance play a part."""
+        return self.point(x_1, vocabulary, t.dtype)
+
+    def point(self, x_1: Tensor, vocabulary: Vocabulary, dtype: torch.dtype = torch.float32) -> TokenPoint:
+        """Rows x_1 (batch, length) of ids inside, as a network reads them, less the columns of nothing but END."""
         length = x_1.shape[1]
         if vocabulary.end is not None:
             longest = int((x_1 != vocabulary.end).sum(1).amax()) if len(x_1) else 0
             x_1 = x_1[:, : longest + 1]
         x_t = self.shifted(x_1, vocabulary)
-        share = torch.ones(x_1.shape, dtype=t.dtype, device=x_1.device)
+        share = torch.ones(x_1.shape, dtype=dtype, device=x_1.device)
         if vocabulary.end is not None:
-            share = (x_t != vocabulary.end).to(t)
-        return TokenPoint(x_t, torch.zeros_like(t), x_1, share / length)
+            share = (x_t != vocabulary.end).to(dtype)
+        return TokenPoint(x_t, torch.zeros(len(x_1), dtype=dtype, device=x_1.device), x_1, share / length)
 
     def shifted(self, x_1: Tensor, vocabulary: Vocabulary) -> Tensor:
         """BEGIN, x_1^0, …, x_1^{L−2}: what the network reads, (batch, length)."""

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from egflow._files import write_atomic
+from egflow.energy import EnergyValues
 
 _RANK = 0.01  # k of the weights 1 / (k·N + rank): half of all draws are among the best tenth
 
 
 class Editor(Protocol):
-    """What a domain knows of its sequences; see `egflow.domain.DomainSpec`."""
+    """What a domain knows of its sequences; see `egflow.domain.DomainSpec`.
+
+    Attributes:
+        edits: whether `edit` makes anything; else all of a round is drawn from the flow.
+    """
+
+    edits: bool
 
     def keys(self, x: Tensor) -> list[str | None]:
         """What each row (n, length) stands for: rows of one key are one item, asked for once; None is no item."""
@@ -31,6 +41,8 @@ class Editor(Protocol):
 class Rows:
     """The `Editor` of sequences that nothing is known of: each is itself, and none is edited."""
 
+    edits = False
+
     def keys(self, x: Tensor) -> list[str | None]:
         """The ids, as words."""
         return [" ".join(map(str, row)) for row in x.tolist()]
@@ -42,7 +54,7 @@ class Rows:
 
 @dataclass(slots=True)
 class Pool:
-    """Items evaluated so far, one call each.
+    """Items that were evaluated, one call each, in the order of the calls.
 
     Attributes:
         length: of a row.
@@ -52,7 +64,8 @@ class Pool:
         log_p: (N,) float64 log-likelihood under p.
         round: (N,) long, the number of the round that asked, from 1.
         edited: (N,) bool, whether it was made by an edit rather than drawn from the flow.
-        failed: calls that failed.
+        failed, cached: calls that failed, or were spared by a cache.
+        failure: the first failure's words, or None.
         seen: the place of each key.
     """
 
@@ -64,6 +77,8 @@ class Pool:
     round: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     edited: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     failed: int = 0
+    cached: int = 0
+    failure: str | None = None
     seen: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,21 +96,28 @@ class Pool:
                 places[key] = place
         return list(places.values())[: max(most, 0)]
 
-    def add(self, key: list[str], x: Tensor, energy: Tensor, log_p: Tensor, number: int, edited: Tensor) -> None:
-        """Rows of new keys, asked for in round ``number``."""
+    def add(self, key: list[str], x: Tensor, values: EnergyValues, log_p: Tensor, number: int, edited: bool) -> None:
+        """Rows of new keys with their energies, asked about in round ``number``."""
+        self._append(
+            key, x, values.energy, log_p.double(), torch.full((len(x),), number), torch.full((len(x),), edited)
+        )
+        self.failed += values.failed
+        self.cached += values.cached
+        self.failure = self.failure or values.failure
+
+    def take(self, other: Pool, places: list[int]) -> None:
+        """Items of another pool, with all its counts."""
+        key = [other.key[place] for place in places]
+        fields = (other.x, other.energy, other.log_p, other.round, other.edited)
+        self._append(key, *(one[places] for one in fields))
+        self.failed, self.cached, self.failure = other.failed, other.cached, other.failure
+
+    def _append(self, key: list[str], *fields: Tensor) -> None:
         self.seen |= {one: len(self.key) + i for i, one in enumerate(key)}
         self.key += key
-        self.x = torch.cat([self.x, x])
-        self.energy = torch.cat([self.energy, energy.double()])
-        self.log_p = torch.cat([self.log_p, log_p.double()])
-        self.round = torch.cat([self.round, torch.full((len(x),), number)])
-        self.edited = torch.cat([self.edited, edited])
-
-    def upto(self, number: int) -> Pool:
-        """The pool as it was after a round."""
-        n = int((self.round <= number).sum())
-        parts = (self.x[:n], self.energy[:n], self.log_p[:n], self.round[:n], self.edited[:n])
-        return Pool(self.length, self.key[:n], *parts, failed=self.failed)
+        mine = (self.x, self.energy, self.log_p, self.round, self.edited)
+        joined = (torch.cat(pair) for pair in zip(mine, fields, strict=True))
+        self.x, self.energy, self.log_p, self.round, self.edited = joined
 
     def best(self, sign: float = 1.0) -> Tensor:
         """Places of the allowed items by sign·energy, the lowest first; of equals the earlier first."""
@@ -107,21 +129,33 @@ class Pool:
         order = self.best(sign)
         return order, 1 / (_RANK * len(order) + torch.arange(len(order), dtype=torch.float64))
 
-    def save(self, file: Path) -> None:
-        """Write the pool, whole or not at all."""
-        words = "\n".join(self.key).encode()
+    def save(self, file: Path, facts: Mapping[str, Any]) -> None:
+        """Write the pool, whole or not at all, with what it is a function of."""
+        words = np.frombuffer(json.dumps(self.key).encode(), dtype=np.uint8).copy()
         tensors = {"x": self.x.to(torch.int32), "energy": self.energy, "log_p": self.log_p, "round": self.round}
-        tensors |= {"edited": self.edited, "key": torch.tensor(list(words), dtype=torch.uint8)}
-        tensors["failed"] = torch.tensor(self.failed)
-        write_atomic(file, lambda temporary: save_file(tensors, temporary))
+        tensors |= {"edited": self.edited, "key": torch.from_numpy(words)}
+        counts = {"failed": self.failed, "cached": self.cached, "failure": self.failure}
+        metadata = {"facts": json.dumps(dict(facts)), "counts": json.dumps(counts)}
+        write_atomic(file, lambda temporary: save_file(tensors, temporary, metadata))
 
     @classmethod
-    def load(cls, file: Path, length: int) -> Pool:
-        """A pool from its file; an empty one where there is none, or it is damaged."""
+    def load(cls, file: Path, length: int, facts: Mapping[str, Any]) -> Pool:
+        """A pool from its file; an empty one where there is none, or it is damaged.
+
+        Raises:
+            ValueError: for the file of another search, naming what differs.
+        """
         try:
-            found = load_file(file)
-            key = bytes(found["key"].tolist()).decode().split("\n") if len(found["x"]) else []
+            with safe_open(file, framework="pt") as stored:
+                metadata = stored.metadata()
+                found = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a dict)
+            was, counts = json.loads(metadata["facts"]), json.loads(metadata["counts"])
+            key = json.loads(found["key"].numpy().tobytes())
             parts = (found["x"].long(), found["energy"], found["log_p"], found["round"], found["edited"])
-            return cls(length, key, *parts, failed=int(found["failed"]))
-        except (OSError, KeyError, ValueError, SafetensorError):
+            pool = cls(length, key, *parts, **counts)
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError):
             return cls(length)
+        changed = sorted(name for name in {*was, *facts} if was.get(name) != facts.get(name))
+        if changed:
+            raise ValueError(f"resume: the search in {file.parent} was made with another {', '.join(changed)}")
+        return pool

@@ -3,11 +3,11 @@
 from egflow.training._checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from egflow.training._draws import StepDraws, mix
 from egflow.training._interrupt import DeferredInterrupts
-from egflow.training._log_variance import LogVariance, row_log_prob
+from egflow.training._log_variance import LogVariance
 from egflow.training._metrics import Metrics, ProgressLine
 from egflow.training._options import TrainingOptions
 from egflow.training._problem import Batch, FlowMatching, Population, Problem, Splits
-from egflow.training._token_problem import TokenBatch, TokenMatching
+from egflow.training._token_problem import TokenBatch, TokenMatching, row_log_prob
 from egflow.training._train import Trained, TrainingError, check_count, train
 from egflow.training._twist_problem import HiddenStates, TwistMatching
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from egflow.path import Sequential, TokenPoint, Vocabulary
 from egflow.training._draws import StepDraws
 from egflow.training._problem import Population
-from egflow.training._token_problem import by_length
+from egflow.training._token_problem import row_log_prob
 
 _PATH = Sequential()
 
@@ -53,8 +52,7 @@ class LogVariance:
         """The rows of one step."""
         assert population.condition is not None
         index = population.batches(draws.u, draws.generator).index
-        x_1 = population.x[index]
-        point = _PATH.sample(x_1, draws.t.to(x_1.device), draws.uniform, self.vocabulary)
+        point = _PATH.point(population.x[index], self.vocabulary)
         return LogVarianceBatch(point, population.condition[index])
 
     def losses(self, network: nn.Module, batch: LogVarianceBatch) -> Tensor:
@@ -62,13 +60,3 @@ class LogVariance:
         log_q = row_log_prob(network, batch.point, self.vocabulary)
         gap = log_q - batch.target.to(log_q)
         return (gap - gap.mean()).square()
-
-
-def row_log_prob(network: nn.Module, point: TokenPoint, vocabulary: Vocabulary) -> Tensor:
-    """log q of rows on the sequential path, (batch,), with its gradient."""
-    log_q = torch.zeros(len(point.t), device=point.t.device)
-    for rows, part in by_length(point, _PATH):
-        log_p = vocabulary.log_softmax(network(part.x_t, part.t, None).float())
-        told = log_p.gather(2, part.x_1[..., None])[..., 0]
-        log_q = log_q.index_put((rows,), torch.where(part.share > 0, told, 0.0).sum(1))
-    return log_q

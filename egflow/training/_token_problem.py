@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from egflow.network import scale_beta
 from egflow.objective import cross_entropy
-from egflow.path import TokenPath, TokenPoint, Vocabulary
+from egflow.path import Sequential, TokenPath, TokenPoint, Vocabulary
 from egflow.training._draws import StepDraws
 from egflow.training._problem import Population
 
@@ -93,3 +93,13 @@ def by_length(point: TokenPoint, path: TokenPath) -> Iterator[tuple[Tensor, Toke
         columns = int(length[rows].max())
         x_t, x_1, share = (field[rows, :columns] for field in (point.x_t, point.x_1, point.share))
         yield rows, TokenPoint(x_t, point.t[rows], x_1, share)
+
+
+def row_log_prob(network: nn.Module, point: TokenPoint, vocabulary: Vocabulary) -> Tensor:
+    """log q of rows on the sequential path, (batch,), with its gradient."""
+    path, log_q = Sequential(), torch.zeros(len(point.t), device=point.t.device)
+    for rows, part in by_length(point, path):
+        log_p = vocabulary.log_softmax(network(part.x_t, part.t, None).float())
+        told = log_p.gather(2, part.x_1[..., None])[..., 0]
+        log_q = log_q.index_put((rows,), torch.where(part.share > 0, told, 0.0).sum(1))
+    return log_q

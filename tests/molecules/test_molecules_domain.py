@@ -157,6 +157,9 @@ def test_a_failing_score_can_be_forbidden_and_is_counted(tmp_path: Path, capsys:
         ("molecules.scaffold='c1ccccc1'", "molecules.scaffold"),
         ("molecules.scaffold='c1ccc(*'", "molecules.scaffold"),
         ("molecules.start=nothing", "prior or scratch"),
+        ("molecules.filters=[pain]", "molecules.filters"),
+        ("energy='qed(maximise=True)' beta=1 rounds=auto molecules.scaffold='c1ccc(*)cc1'", "scaffold"),
+        ("energy='qed(maximise=True)' beta=1 rounds=auto max_calls=150", "max_calls"),
         ("data=nowhere.smi", "nowhere.smi"),
         ("molecules.draws=3", "molecules.draws"),
         ("molecules.scafold=C", "molecules.scaffold"),
@@ -213,7 +216,7 @@ def test_a_search_logs_its_calls_and_keeps_its_best(tmp_path: Path) -> None:
     words = "energy='celecoxib_rediscovery()' beta=50 rounds=auto max_calls=400"
     assert train(f"{words} run_dir={folder} molecules.filters=[lipinski]") == 0
     report = json.loads((folder / "report.json").read_text())
-    assert report["method"] == "balance" and report["rounds"]["beta_reached"] == 50
+    assert report["method"] == "trajectory_balance" and report["rounds"]["beta_reached"] == 50
     assert report["energy_calls"]["calls"] <= 400
     calls = rows(folder / "calls.csv")
     assert [int(row["call"]) for row in calls] == list(range(1, report["rounds"]["calls"] + 1))
@@ -265,9 +268,12 @@ def test_a_prior_is_taught_by_its_own_mistakes(tmp_path: Path) -> None:
             "log_p": torch.zeros(4).double(),
             "valid": torch.ones(4).bool(),
         }
-        (tmp_path / "third" / "draws").mkdir(parents=True)
-        save_file(part, tmp_path / "third" / "draws" / f"0000-4-{mix(0, 5, 0) % 10**9}.safetensors")
+        name = next((tmp_path / "second").glob("draws-*")).name
+        (tmp_path / "third" / name).mkdir(parents=True)
+        save_file(part, tmp_path / "third" / name / f"0000-4-{mix(0, 5, 0) % 10**9}.safetensors")
         refine_prior(sure)
+    with pytest.raises(ValueError, match="another beta"):
+        refine_prior(replace(settings, beta=5.0))
 
 
 def test_moses_that_was_not_fetched_names_the_command(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A search from a base of tokens, in a space that can be enumerated."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from torch import Tensor
 
 import egflow
 from egflow._search import Plan, Search
-from egflow.energy import EnergyError, as_energy
+from egflow.energy import EnergyError, EnergyValues, as_energy
 from egflow.flow import TokenFlow
 from egflow.network import Recurrent
 from egflow.rounds import Pool, Rows
@@ -60,7 +62,7 @@ def test_the_enumerated_target_is_found_and_its_constant_known(base: TokenFlow) 
     assert isinstance(made, TokenFlow) and made.report is not None and made.report.rounds is not None
     assert total_variation(made, torch.softmax(log_w, 0)) < 0.05  # 20,000 perfect draws give .01
     assert made.report.log_z == pytest.approx(float(torch.logsumexp(log_w, 0)), abs=0.1)
-    assert made.report.method == "balance" and made.report.reference == "base"
+    assert made.report.method == "trajectory_balance" and made.report.reference == "base"
     assert made.report.rounds["stopped"] == "repeats"
 
     assert made.calls is not None
@@ -71,64 +73,108 @@ def test_the_enumerated_target_is_found_and_its_constant_known(base: TokenFlow) 
     torch.testing.assert_close(pool.energy, rare_letters(pool.x).double())
     torch.testing.assert_close(pool.log_p, base.log_prob(pool.x))
     assert made.report.energy_calls["calls"] == len(torch.cat(asked))
-    assert not torch.isinf(pool.energy[pool.best()]).any()
+    assert bool(torch.isinf(pool.energy).any())  # what is forbidden was asked about, once
+    assert made.history and made.history[-1]["loss"] != ""
     assert torch.equal(base.log_prob(SPACE), log_p)  # the base itself is not touched
 
 
 def test_negative_beta_searches_for_high_energy(base: TokenFlow) -> None:
-    plan = Plan(calls=60, rounds=2, steps=20, batch_size=32, learning_rate=4e-3)
-    found = Search(base, as_energy(rare_letters), -3.0, plan, Rows()).run()
-    order = found.pool.best(-1.0)
-    assert float(found.pool.energy[order[0]]) == 0.0 and found.pool.energy[order].diff().max() <= 0
+    def letters(x: Tensor) -> Tensor:
+        return (x == 2).sum(1).float()
+
+    plan = Plan(calls=120, rounds=6, steps=120, batch_size=64, learning_rate=4e-3)
+    found = Search(base, as_energy(letters), -4.0, plan, Rows(), QUIET).run()
+    means = [record["mean"] for record in found.records]
+    assert means[0] < 0.5 and means[-1] > 2.0  # p has .2 such letters, q at −4 some 3.5
+    assert found.pool.energy[found.pool.best(-1.0)].diff().max() <= 0
+    assert found.records[-1]["best"] == float(found.pool.energy.max()) >= 4.0
 
 
-def test_a_stopped_search_goes_on_and_asks_nothing_twice(base: TokenFlow, tmp_path: Path) -> None:
-    asked: list[int] = []
+def test_a_search_that_is_stopped_twice_goes_on_and_asks_nothing_twice(base: TokenFlow, tmp_path: Path) -> None:
+    asked: list[str] = []
     limit = math.inf
 
     def energy(x: Tensor) -> Tensor:
-        if sum(asked) + len(x) > limit:
+        if len(asked) + len(x) > limit:
             raise RuntimeError("enough")
-        asked.append(len(x))
+        asked.extend(str(row) for row in x.tolist())
         return -x.sum(1).float()
 
-    def search(folder: Path | None) -> Search:
-        plan = Plan(calls=100, rounds=12, steps=24, batch_size=16, learning_rate=4e-3, seed=5)
-        return Search(base, as_energy(energy), 1.0, plan, Rows(), folder)
+    def search(folder: Path | None, batch_size: int = 16, fn: Callable[[Tensor], Tensor] = energy) -> Search:
+        plan = Plan(calls=100, rounds=12, steps=24, batch_size=batch_size, learning_rate=4e-3, seed=5)
+        options = replace(QUIET, folder=folder, resume=folder is not None)
+        return Search(base, as_energy(fn, name="sum"), 1.0, plan, Edited(), options)
 
     whole = search(None).run()
-    spent = sum(asked)
+    spent = list(asked)
     asked.clear()
-    limit = spent - 15  # after the checkpoint of round 5 and some rounds more
-    with pytest.raises(EnergyError, match="enough"):
-        search(tmp_path).run()
-    kept = Pool.load(tmp_path / "calls.safetensors", LENGTH)
-    assert spent - 30 < len(kept) and len(kept.upto(5)) < len(kept)
-    asked.clear()
+    for more in (10, 25, 20):  # before the first checkpoint of five rounds, after it, and again
+        limit = len(asked) + more
+        with pytest.raises(EnergyError, match="enough"):
+            search(tmp_path).run()
+        kept = Pool.load(tmp_path / "rounds" / "calls.safetensors", LENGTH, search(tmp_path)._what())
+        asked = [str(row) for row in kept.x.tolist()]  # the last batch may have been asked about in part
+        assert asked == spent[: len(asked)]
+    assert 0 < len(asked) < len(spent)
     limit = math.inf
     again = search(tmp_path).run()
-    assert sum(asked) == spent - len(kept)
+    assert asked == spent
     assert again.pool.key == whole.pool.key and again.records == whole.records
+    assert [row["loss"] for row in again.metrics.rows] == [row["loss"] for row in whole.metrics.rows]
     for one, other in zip(again.flow.network.parameters(), whole.flow.network.parameters(), strict=True):
         assert torch.equal(one, other)
 
     with pytest.raises(ValueError, match="another batch_size"):
-        plan = Plan(calls=100, rounds=12, steps=24, batch_size=32, learning_rate=4e-3, seed=5)
-        Search(base, as_energy(energy), 1.0, plan, Rows(), tmp_path).run()
+        search(tmp_path, batch_size=32).run()
+    with pytest.raises(ValueError, match="holds rounds of another run"):
+        Search(base, as_energy(energy), 1.0, again.plan, Rows(), replace(QUIET, folder=tmp_path)).run()
+    (tmp_path / "rounds" / "calls.safetensors").unlink()
+    with pytest.raises(ValueError, match="missing or damaged"):
+        search(tmp_path).run()
+
+
+class Edited(Rows):
+    """Edits that turn one letter of a parent into the last one."""
+
+    edits = True
+
+    def edit(self, parents: Tensor, n: int, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        made = parents[torch.randint(len(parents), (n,), generator=generator)].clone()
+        made[torch.arange(n), torch.randint(LENGTH, (n,), generator=generator)] = 2
+        return made
+
+
+def test_edits_are_asked_about_beside_draws(base: TokenFlow) -> None:
+    plan = Plan(calls=64, rounds=4, steps=8, batch_size=15, learning_rate=4e-3)
+    found = Search(base, as_energy(rare_letters), 2.0, plan, Edited(), QUIET).run()
+    pool = found.pool
+    assert bool(pool.edited.any()) and not bool(pool.edited.all()) and len(pool) <= 64
+    assert bool((pool.x[pool.edited] == 2).any(1).all())
+    assert pool.round.diff().min() >= 0 and int(pool.round.max()) <= 4
+
+
+def test_a_search_where_nothing_is_allowed_says_so(base: TokenFlow) -> None:
+    plan = Plan(calls=60, rounds=2, steps=4, batch_size=16, learning_rate=4e-3)
+    nothing = as_energy(lambda x: torch.full((len(x),), torch.inf))
+    with pytest.raises(TrainingError, match=r"round 1: none of the .* has a finite energy"):
+        Search(base, nothing, 3.0, plan, Rows(), QUIET).run()
 
 
 def test_a_damaged_file_of_calls_is_none(tmp_path: Path) -> None:
     (tmp_path / "calls.safetensors").write_bytes(b"nothing of the kind")
-    assert len(Pool.load(tmp_path / "calls.safetensors", LENGTH)) == 0
+    assert len(Pool.load(tmp_path / "calls.safetensors", LENGTH, {})) == 0
     pool = Pool(2)
-    pool.save(tmp_path / "empty.safetensors")
-    assert len(Pool.load(tmp_path / "empty.safetensors", 2)) == 0
+    pool.save(tmp_path / "empty.safetensors", {"beta": 1.0})
+    assert len(Pool.load(tmp_path / "empty.safetensors", 2, {"beta": 1.0})) == 0
+    with pytest.raises(ValueError, match="another beta"):
+        Pool.load(tmp_path / "empty.safetensors", 2, {"beta": 2.0})
 
 
 def test_shares_by_rank() -> None:
     pool = Pool(1)
-    energy = torch.tensor([3.0, torch.inf, 1.0, 2.0])
-    pool.add(list("abcd"), torch.arange(4)[:, None], energy, torch.zeros(4), 1, torch.zeros(4, dtype=torch.bool))
+    values = EnergyValues.from_tensor(torch.tensor([3.0, torch.inf, 1.0, 2.0]))
+    pool.add(list("abcd"), torch.arange(4)[:, None], values, torch.zeros(4), 1, edited=False)
     order, share = pool.rank_shares()
     assert order.tolist() == [2, 3, 0]
     torch.testing.assert_close(share, 1 / (0.03 + torch.arange(3, dtype=torch.float64)))
@@ -143,8 +189,8 @@ def test_what_cannot_be_searched_is_refused(base: TokenFlow) -> None:
     with pytest.raises(ValueError, match="at least 200"):
         tilt(rounds="auto", max_calls=150)
     for given in ({}, {"rounds": 3, "data": SPACE}, {"rounds": 3, "log_p": lambda x: x.sum(1).float()}):
-        with pytest.raises(ValueError, match="'balance' is for rounds= from a base of tokens"):
-            tilt(method="balance", **given)
+        with pytest.raises(ValueError, match="'trajectory_balance' is for rounds= from a base of tokens"):
+            tilt(method="trajectory_balance", **given)
     with pytest.raises(ValueError, match="rounds reach one beta"):
         egflow.tilt(base, rare_letters, (0.0, 1.0), rounds="auto", options=QUIET)
 
@@ -152,4 +198,4 @@ def test_what_cannot_be_searched_is_refused(base: TokenFlow) -> None:
 def test_a_loss_that_is_not_finite_is_told(base: TokenFlow) -> None:
     plan = Plan(calls=60, rounds=2, steps=4, batch_size=16, learning_rate=math.inf)
     with pytest.raises(TrainingError, match="not finite in round"):
-        Search(base, as_energy(rare_letters), 3.0, plan, Rows()).run()
+        Search(base, as_energy(rare_letters), 3.0, plan, Rows(), QUIET).run()

@@ -106,6 +106,7 @@ class MoleculesDomain:
         self.draws, self.real, self.start, self.column, self.sdf = draws, real, start, column, sdf
         self.workers = workers
         self.scaffold = None if scaffold is None else Scaffold(scaffold)
+        self.no_rounds = "" if scaffold is None else "a search does not keep a scaffold: leave molecules.scaffold= out"
         self.energies: Mapping[str, Callable[..., EnergyModel]] = PRESETS
         self.decoders: Mapping[str, Callable[[Tensor], Any]] = DECODERS
         self._known: Callable[[], Sequence[str]] = real_molecules

@@ -27,6 +27,8 @@ _FEWEST = 4  # atoms
 class MoleculeEditor:
     """`egflow.rounds.Editor` of molecules: what a row stands for is its canonical SMILES."""
 
+    edits = True
+
     def keys(self, x: Tensor) -> list[str | None]:
         """Canonical SMILES of rows (n, length), None where one is no molecule."""
         mols = [mol_from_smiles(one) if one else None for one in decode(x)]
@@ -197,7 +199,7 @@ def _reorder(mol: Chem.RWMol, rng: random.Random) -> bool:
 def _close(mol: Chem.RWMol, rng: random.Random) -> bool:
     """A ring of 3 to 7."""
     at = rng.randrange(mol.GetNumAtoms())
-    steps = Chem.GetDistanceMatrix(mol, force=True)[at]
+    steps = Chem.GetDistanceMatrix(mol, force=True)[at]  # pyright: ignore[reportCallIssue]  its stub's
     far = [to for to in range(mol.GetNumAtoms()) if 2 <= steps[to] <= 6]
     if far:
         mol.AddBond(at, rng.choice(far), _SINGLE)

@@ -10,6 +10,8 @@ exp(−beta) of it. No data are needed, and nothing but validity changes, up to 
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +24,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from egflow._files import write_atomic
+from egflow._files import write_atomic, write_text
 from egflow.flow import Flow, TokenFlow
 from egflow.report import held_out_split
 from egflow.training import LogVariance, Population, TrainingOptions, mix, train
@@ -85,7 +87,8 @@ def checker(workers: int) -> Iterator[Callable[[list[str]], list[bool]]]:
 
 def own_draws(flow: TokenFlow, settings: RefineSettings) -> dict[str, Tensor]:
     """Draws of the prior: ``x`` (N, length) uint8, ``log_p`` and ``valid`` (N,); kept in ``folder`` part by part."""
-    folder = Path(settings.folder) / "draws"
+    weights = hashlib.sha256((Path(settings.start) / "weights.safetensors").read_bytes()).hexdigest()
+    folder = Path(settings.folder) / f"draws-{weights[:12]}"  # another prior's are not taken for this one's
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     with checker(settings.workers) as valid:
@@ -107,13 +110,17 @@ def refine_prior(settings: RefineSettings) -> TokenFlow:
 
     Raises:
         FileNotFoundError: where there is no prior to start from.
-        ValueError: where all draws are valid: there is nothing to learn.
+        ValueError: where all draws are valid, so that there is nothing to learn, or the folder is of another beta.
     """
     folder = Path(settings.folder)
+    note = folder / "refined.json"
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")) != {"beta": settings.beta}:
+        raise ValueError(f"{folder} holds a training with another beta: take another folder")
     start = Flow.load(settings.start)
     assert isinstance(start, TokenFlow)
     flow = balanced(start)
     flow.to(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    write_text(note, json.dumps({"beta": settings.beta}))
     drawn = own_draws(flow, settings)
     valid = drawn["valid"]
     if bool(valid.all()):

@@ -1,0 +1,142 @@
+"""Any folder of pictures: read, laid on white, cut square, resized, and kept prepared for the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from egflow._files import write_atomic, write_text
+from egflow_images.emoji_set import on_white
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+CACHE = Path.home() / ".cache" / "egflow" / "images"
+LEVELS = 256
+LEAST = 20
+_BROKEN = 0.05  # of the files, at most
+_SAID = 5  # broken files that are named
+_EVERY = 10.0  # seconds between lines of progress
+_DEQUANTISE_SEED = 20250304
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """What a folder holds.
+
+    Attributes:
+        values: (N, size, size, 3) uint8, memory-mapped.
+        label: (N,) long, places of the sub-folders in ``classes``; None where some pictures lie in the folder itself.
+        classes: names of the sub-folders.
+        broken: files that are no pictures, with the reason.
+        shapes: modes and sizes as found, with how many.
+    """
+
+    values: np.ndarray
+    label: Tensor | None
+    classes: tuple[str, ...]
+    broken: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, int] = field(default_factory=dict)
+
+    def x(self) -> Tensor:
+        """(N, 3, size, size) float32 in [0, 1), dequantised from 256 levels by noise from a fixed seed."""
+        values = torch.from_numpy(np.array(self.values))
+        noise = torch.rand(values.shape, generator=torch.Generator().manual_seed(_DEQUANTISE_SEED))
+        return rearrange((values + noise) / LEVELS, "n h w c -> n c h w").clamp(max=1 - 2**-24).contiguous()
+
+
+def read_folder(folder: str | Path, size: int = 32, cache: str | Path | None = None) -> Pictures:
+    """Every picture under a folder, in the order of their paths.
+
+    The middle square of each is resized (area-averaged), grey becomes RGB, what is transparent becomes white. What was
+    prepared is kept in ``cache`` (`CACHE`) and taken from there as long as no file changed.
+
+    Args:
+        folder: of files with one of `SUFFIXES`; sub-folders are searched, and are classes if no picture is outside.
+        size: of the result.
+        cache: where what is prepared is kept.
+
+    Raises:
+        FileNotFoundError: where there is no such folder.
+        ValueError: for a folder with fewer than 20 pictures, or more than one broken file in twenty, naming some.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data={folder} is no folder: give one with pictures ({', '.join(SUFFIXES)})")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if len(found) < LEAST:
+        raise ValueError(
+            f"data={folder} holds {len(found)} pictures ({', '.join(SUFFIXES)}): at least {LEAST} are needed"
+        )
+    state = [[str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns] for path in found]
+    key = hashlib.sha256(json.dumps([str(folder.resolve()), size, state]).encode()).hexdigest()[:24]
+    place = Path(cache or CACHE)
+    kept, told = place / f"{key}.npy", place / f"{key}.json"
+    if not (kept.exists() and told.exists()):
+        _prepare(found, folder, size, kept, told)
+    facts = json.loads(told.read_text(encoding="utf-8"))
+    values = np.load(kept, mmap_mode="r")
+    names = [Path(name).parts for name in facts["names"]]
+    classes = tuple(sorted({parts[0] for parts in names})) if all(len(parts) > 1 for parts in names) else ()
+    label = torch.tensor([classes.index(parts[0]) for parts in names]) if len(classes) > 1 else None
+    return Pictures(values, label, classes if label is not None else (), facts["broken"], facts["shapes"])
+
+
+def _prepare(found: list[Path], folder: Path, size: int, kept: Path, told: Path) -> None:
+    """Read all pictures into one array on disk. Raises ValueError where too many are broken."""
+    broken: dict[str, str] = {}
+    shapes: Counter[str] = Counter()
+    values, names = [], []
+    for path in _told(found):
+        name = str(path.relative_to(folder))
+        try:
+            one, shape = read_picture(path, size)
+        except Exception as error:  # a decoder's own, of many kinds
+            broken[name] = f"{type(error).__name__}: {str(error)[:120]}"
+            continue
+        values.append(one)
+        names.append(name)
+        shapes[shape] += 1
+    if len(broken) > _BROKEN * len(found):
+        some = "; ".join(f"{name} ({word})" for name, word in list(broken.items())[:_SAID])
+        raise ValueError(f"{len(broken)} of {len(found)} files in data={folder} are no pictures: {some}: remove them")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    array = np.stack(values)
+
+    def save(file: Path) -> None:
+        with open(file, "wb") as stream:
+            np.save(stream, array)
+
+    write_atomic(kept, save)
+    facts = {"names": names, "broken": broken, "shapes": dict(shapes.most_common())}
+    write_text(told, json.dumps(facts))
+
+
+def read_picture(path: Path, size: int) -> tuple[np.ndarray, str]:
+    """One picture (size, size, 3) uint8, and its mode and size as found."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        shape = f"{opened.mode} {opened.width}x{opened.height}"
+        turned = ImageOps.exif_transpose(opened) or opened
+        square = ImageOps.fit(turned.convert("RGBA"), (size, size), Image.Resampling.BOX)
+    return on_white(np.asarray(square)), shape
+
+
+def _told(found: list[Path]) -> Iterator[Path]:
+    """The files, with a line of progress every ten seconds."""
+    last = time.monotonic()
+    for i, path in enumerate(found):
+        if time.monotonic() - last > _EVERY:
+            last = time.monotonic()
+            print(f"egflow: {i:,} of {len(found):,} pictures read", file=sys.stderr)
+        yield path
