@@ -1,4 +1,4 @@
-"""Pictures: real data with energies on what is seen. For now scikit-learn's 1,797 handwritten 8x8 digits.
+"""Pictures with energies on what is seen: handwritten digits, emoji, discs of known factors, any folder.
 
 The parts are in `egflow_images.digits`, `egflow_images.energies` and `egflow_images.domain`; this module holds only
 the card of the domain, so that a listing of domains stays fast.
@@ -13,6 +13,6 @@ SPEC = DomainSpec(
     package="egflow_images",
     implementation="egflow_images.domain:Images",
     extra="images",
-    help="pictures: 1,797 real handwritten 8x8 digits, energies ink, symmetry and class",
-    requires=("sklearn",),
+    help="pictures: digits, emoji, discs of known factors, any folder; energies of colour, ink, symmetry, …",
+    requires=("sklearn", "scipy", "PIL"),
 )

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
+from PIL import Image
 from torch import Tensor
 
 from egflow._files import write_atomic, write_text
@@ -63,8 +64,6 @@ def emoji() -> Emoji:
         >>> len(emoji().name), emoji().x.shape[1:]
         (3786, torch.Size([3, 32, 32]))
     """
-    from PIL import Image
-
     sheet = np.asarray(Image.open(io.BytesIO((_FOLDER / "sheet.webp").read_bytes())).convert("RGBA"))
     rows = list(csv.reader(io.StringIO((_FOLDER / "emoji.csv").read_text(encoding="utf-8"))))
     pictures = rearrange(sheet, "(r h) (k w) c -> (r k) h w c", h=SIZE, w=SIZE)[: len(rows)]
@@ -87,8 +86,6 @@ def build(tarball: str | Path, folder: str | Path) -> int:
     Raises:
         KeyError, OSError: for a file that is not that package.
     """
-    from PIL import Image
-
     with tarfile.open(tarball) as package:
 
         def member(name: str) -> bytes:

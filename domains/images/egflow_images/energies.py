@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from einops import rearrange
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from egflow.energy import EnergyModel
 from egflow_images.classifier import digit_classifier
-from egflow_images.shapes import Factors, read
+from egflow_images.folder import read_picture
+from egflow_images.shapes import FACTORS, Factors, read
 
 COLOURS = {
     "red": (1.0, 0.0, 0.0),
@@ -143,14 +144,9 @@ class Similar(EnergyModel):
 
     def __init__(self, file: str) -> None:
         super().__init__()
-        from PIL import UnidentifiedImageError
-
-        from egflow_images.folder import read_picture
-
         self.file = str(file)
-        self._read: Callable[[int], tuple[np.ndarray, str]] = lambda size: read_picture(Path(self.file), size)
         try:
-            self._read(8)
+            read_picture(Path(self.file), 8)
         except UnidentifiedImageError as error:
             raise ValueError(f"file={file} of similar is no picture: {error}") from None
 
@@ -158,7 +154,10 @@ class Similar(EnergyModel):
         return f"similar(file={self.file!r})"
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        wanted = rearrange(torch.from_numpy(self._read(x.shape[-1])[0].copy()), "h w c -> c h w").to(x) / 255
+        wanted = (
+            rearrange(torch.from_numpy(read_picture(Path(self.file), x.shape[-1])[0].copy()), "h w c -> c h w").to(x)
+            / 255
+        )
         if x.shape[1] == 1:
             wanted = wanted.mean(0, keepdim=True)
         return (x - wanted).square().flatten(1).mean(1).sqrt()
@@ -176,8 +175,6 @@ class PngSize(EnergyModel):
         return "png_size"
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        from PIL import Image
-
         levels = rearrange((x.clamp(0, 1) * 255).round().byte().cpu(), "n c h w -> n h w c").numpy()
         sizes = []
         for one in levels:
@@ -197,8 +194,8 @@ class Factor(EnergyModel):
 
     def __init__(self, name: str, target: float) -> None:
         super().__init__()
-        if name not in Factors.__dataclass_fields__:
-            raise ValueError(f"factor must be one of {', '.join(Factors.__dataclass_fields__)}, got {name!r}")
+        if name not in FACTORS:
+            raise ValueError(f"factor must be one of {', '.join(FACTORS)}, got {name!r}")
         self.name, self.target = name, _number(f"target of {name}", target)
 
     def describe(self) -> str:

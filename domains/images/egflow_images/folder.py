@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from egflow._files import write_atomic, write_text
@@ -123,8 +124,6 @@ def _prepare(found: list[Path], folder: Path, size: int, kept: Path, told: Path)
 
 def read_picture(path: Path, size: int) -> tuple[np.ndarray, str]:
     """One picture (size, size, 3) uint8, and its mode and size as found."""
-    from PIL import Image, ImageOps
-
     with Image.open(path) as opened:
         shape = f"{opened.mode} {opened.width}x{opened.height}"
         turned = ImageOps.exif_transpose(opened) or opened

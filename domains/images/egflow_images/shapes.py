@@ -8,11 +8,14 @@ by the million, weighted by exp(−beta·E).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import label
 from torch import Tensor
 
+FACTORS = ("hue", "radius", "x", "count")
 SIZE = 16
 RADIUS = (1.7, 2.7)
 MOST = 3
@@ -92,19 +95,22 @@ def read(x: Tensor) -> Factors:
     Hue is the direction of the mean colour, radius that of discs whose areas add up to what is covered, x the centre of
     what is covered, count the number of connected parts. A white picture has count 0, and hue, radius and x 0.
     """
-    from scipy.ndimage import label
-
     x = x.detach().float().cpu().clamp(0, 1)
     cover = 1 - x.amin(1)
     cover = torch.where(cover < _SEEN, 0.0, cover)
-    parts = np.array([label(one)[1] for one in (cover > 0.5).numpy()])
-    count = torch.from_numpy(parts).float()
+    count = torch.tensor([_parts(one) for one in (cover > 0.5).numpy()])
     area = cover.sum((1, 2))
     seen = area.clamp_min(1e-6)
     ink = ((1 - x) * (cover > 0)[:, None]).sum((2, 3))  # 1 − colour, times the area
     radius = (area / (torch.pi * count.clamp_min(1))).sqrt() * (count > 0)
     place = torch.arange(x.shape[-1]) + 0.5
     return Factors(_hue(1 - ink / seen[:, None]), radius, (cover.sum(1) * place).sum(1) / seen, count)
+
+
+def _parts(mask: np.ndarray) -> float:
+    """Connected parts of a mask (h, w)."""
+    found: Any = label(mask)
+    return float(found[1])
 
 
 def _hue(rgb: Tensor) -> Tensor:
