@@ -60,7 +60,7 @@ def test_the_spec_gives_a_domain() -> None:
 
 def test_an_unknown_set_is_met_with_the_nearest() -> None:
     for ask in (Images().default_energy, lambda name: Images().data(name, seed=0)):
-        with pytest.raises(ValueError, match=r"data=digit is not a set of images. Did you mean 'digits'\?"):
+        with pytest.raises(ValueError, match=r"data=digit is not a set of images, nor a folder. Did you mean 'digits'\?"):
             ask("digit")
 
 
