@@ -174,7 +174,12 @@ def _run(
     samples = write_samples(tilting.domain, made, folder.path, table_of(flow, tilting.chosen, made, known))
     report = flow.report = with_domain(flow.report, tilting.domain, data.info)
     report.save(folder.path / "model")
-    draw = partial(tilting.domain.figures, report)
+    own_figures = getattr(tilting.domain, "flow_figures", None)
+
+    def draw(place: Path) -> list[Path]:
+        of_flow = [] if own_figures is None else own_figures(flow, place, settings["seed"])
+        return [*tilting.domain.figures(report, place), *of_flow]
+
     written = write_report(report, draw, folder.path, [*base.history, *flow.history])
     show(report)
     tell_written(folder.path, f"{samples.relative_to(folder.path)}{at_upper_end(report)}", written)

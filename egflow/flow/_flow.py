@@ -20,7 +20,6 @@ from egflow.training import check_count, mix
 if TYPE_CHECKING:
     from egflow.energy import EnergyModel
     from egflow.report import TiltReport
-    from egflow.rounds import Pool
 
 _CHUNK = 8_192  # rows integrated at once, so that memory does not grow with n
 
@@ -46,7 +45,7 @@ class Flow:
         report: the `TiltReport` of the last tilt, or None.
         history: rows of metrics of the last training.
         domain: name of the domain whose objects the samples are, see `decode`; or None.
-        calls: what the search of its tilt evaluated; None where there was none, and once loaded.
+        calls: what the search of its tilt evaluated, an `egflow.rounds.Pool`, or None; not saved.
 
     Example:
         >>> flow = Flow(lambda z, t, condition: torch.zeros_like(z), (2,))  # no motion: the source itself
@@ -95,7 +94,7 @@ class Flow:
         self.notes: dict[str, str] = {}
         self.train_seconds = 0.0
         self.domain: str | None = None
-        self.calls: Pool | None = None
+        self.calls: Any = None
 
     def __repr__(self) -> str:
         tilted = f", {say_range(self.beta_range)}" if self.beta_range else ""

@@ -11,10 +11,13 @@ from egflow_images.classifier import digit_classifier
 from egflow_images.digits import digits
 from egflow_images.domain import Images, near_copy_share
 from egflow_images.energies import DigitClass, Ink, Symmetry
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from egflow.domain import Domain
 from egflow.energy import evaluate
+from egflow.flow import Flow
+from egflow.network import UNet, with_beta
 from egflow.report import held_out_split
 from egflow.weights import log_weights
 
@@ -60,7 +63,7 @@ def test_the_spec_gives_a_domain() -> None:
 
 def test_an_unknown_set_is_met_with_the_nearest() -> None:
     for ask in (Images().default_energy, lambda name: Images().data(name, seed=0)):
-        with pytest.raises(ValueError, match=r"data=digit is not a set of images, nor a folder. Did you mean 'digits'\?"):
+        with pytest.raises(ValueError, match=r"not a set of images, nor a folder. Did you mean 'digits'\?"):
             ask("digit")
 
 
@@ -146,7 +149,8 @@ def test_the_grid_is_drawn_also_for_few_samples(tmp_path: Path) -> None:
     known = evidence(domain, "ink", 20.0)
     known.samples = known.samples[:7] + 0.5
     files = domain.figures(SimpleNamespace(evidence=known), tmp_path)  # type: ignore[arg-type]
-    assert files == [tmp_path / "grid.png"] and files[0].read_bytes().startswith(b"\x89PNG")
+    assert files == [tmp_path / "grid.png", tmp_path / "nearest.png"]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
     loaded = SimpleNamespace(evidence=None)
     assert domain.figures(loaded, tmp_path) == [] and domain.metrics(loaded) == {}  # type: ignore[arg-type]
 
@@ -158,3 +162,16 @@ def test_samples_are_written_as_generated_and_decoded_clipped(tmp_path: Path) ->
     assert file == tmp_path / "samples.npy" and written.dtype == np.float32 and np.array_equal(written, x.numpy())
     decoded = domain.decoders["image"](x)
     assert decoded.shape == x.shape and decoded.min() == 0 and decoded.max() == 1
+
+
+def test_pictures_of_a_flow_show_base_and_tilt_from_one_noise(tmp_path: Path) -> None:
+    base = Flow(UNet(channels=3, size=8, width=8), (3, 8, 8))
+    flow = Flow(UNet(channels=3, size=8, width=8), (3, 8, 8))
+    flow.base, flow.beta = base, 2.0
+    files = Images().flow_figures(flow, tmp_path, seed=0)
+    assert [file.name for file in files] == ["same_noise.png", "trajectory.png"]
+    wide, high = Image.open(files[1]).size
+    assert Image.open(files[0]).size[0] > wide and Image.open(files[0]).size[1] < high  # 2 rows of 12, 7 of 6
+    every = Flow(with_beta(UNet(channels=3, size=8, width=8), 1), (3, 8, 8))
+    every.beta_range = ((0.0, 4.0),)
+    assert [file.name for file in Images().flow_figures(every, tmp_path, seed=0)] == ["beta_strip.png"]

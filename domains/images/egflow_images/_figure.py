@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,35 @@ def grid_figure(evidence: Evidence, folder: Path) -> Path:
     return file
 
 
-def tile(pictures: Tensor) -> Tensor:
-    """(up to ROWS·COLUMNS, c, h, w) in [0, 1] -> one (height, width, c) picture with thin light lines in between."""
+def nearest_figure(evidence: Evidence, folder: Path) -> Path:
+    """Draw ``nearest.png``: generated pictures, and under each the training picture that is nearest to it."""
+    held_out = torch.zeros(len(evidence.data), dtype=torch.bool)
+    held_out[evidence.held_out] = True
+    train, made = evidence.data[~held_out], evidence.samples[:COLUMNS]
+    near = train[torch.cdist(made.flatten(1), train.flatten(1)).argmin(1)]
+    return labelled_rows(folder / "nearest.png", [made, near], ["generated", "nearest trained on"])
+
+
+def labelled_rows(file: Path, rows: Sequence[Tensor], titles: Sequence[str]) -> Path:
+    """Write one picture: a row of pictures (n, c, h, w) beside each title."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = len(rows[0])
+    figure = Figure(figsize=(1.4 + 0.55 * count, 0.65 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, pictures, title in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, titles, strict=True):
+        axes.imshow(tile(pictures, 1, count).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    figure.savefig(file, dpi=130)
+    return file
+
+
+def tile(pictures: Tensor, rows: int = ROWS, columns: int = COLUMNS) -> Tensor:
+    """(up to rows·columns, c, h, w) in [0, 1] -> one (height, width, c) picture with thin light lines in between."""
     pictures = torch.nn.functional.pad(pictures.detach().cpu().float().clamp(0, 1), (0, 1, 0, 1), value=0.15)
-    blank = torch.zeros(ROWS * COLUMNS - len(pictures), *pictures.shape[1:])
-    return rearrange(torch.cat([pictures, blank]), "(r k) c h w -> (r h) (k w) c", r=ROWS)
+    blank = torch.zeros(rows * columns - len(pictures), *pictures.shape[1:])
+    return rearrange(torch.cat([pictures, blank]), "(r k) c h w -> (r h) (k w) c", r=rows)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from egflow.domain import Data
-from egflow_images._figure import grid_figure
+from egflow_images._figure import grid_figure, nearest_figure
+from egflow_images._flow_figure import same_noise_figure, strip_figure, trajectory_figure
 from egflow_images.classifier import digit_classifier
 from egflow_images.digits import digits
 from egflow_images.emoji_set import emoji
@@ -24,6 +25,7 @@ from egflow_images.shapes import FACTORS, read, shapes
 
 if TYPE_CHECKING:
     from egflow.energy import EnergyModel
+    from egflow.flow import Flow
     from egflow.report import Evidence, TiltReport
 
 SETS = ("digits", "emoji", "shapes")
@@ -103,8 +105,19 @@ class Images:
         return file
 
     def figures(self, report: TiltReport, folder: Path) -> list[Path]:
-        """Draw ``grid.png``: pictures of the data, of the weighted data, and generated ones."""
-        return [grid_figure(report.evidence, folder)] if report.evidence is not None else []
+        """Draw ``grid.png``, pictures of the data, of the weighted data, and generated ones; and ``nearest.png``."""
+        if report.evidence is None:
+            return []
+        return [grid_figure(report.evidence, folder), nearest_figure(report.evidence, folder)]
+
+    def flow_figures(self, flow: Flow, folder: Path, seed: int) -> list[Path]:
+        """Draw ``trajectory.png``, and ``same_noise.png`` or, of every beta, ``beta_strip.png``."""
+        if flow.condition_shape is not None or (flow.beta_range is not None and len(flow.beta_range) > 1):
+            return []
+        if flow.beta_range is not None:
+            return [strip_figure(flow, folder, seed)]
+        both = [same_noise_figure(flow, folder, seed)] if flow.base is not None else []
+        return [*both, trajectory_figure(flow, folder, seed)]
 
     def metrics(self, report: TiltReport) -> dict[str, Any]:
         """Near copies of training pictures, and the share of each digit, weighted data against generated.
