@@ -170,8 +170,11 @@ def test_pictures_of_a_flow_show_base_and_tilt_from_one_noise(tmp_path: Path) ->
     flow.base, flow.beta = base, 2.0
     files = Images().flow_figures(flow, tmp_path, seed=0)
     assert [file.name for file in files] == ["same_noise.png", "trajectory.png"]
-    wide, high = Image.open(files[1]).size
-    assert Image.open(files[0]).size[0] > wide and Image.open(files[0]).size[1] < high  # 2 rows of 12, 7 of 6
+    sizes = []
+    for file in files:
+        with Image.open(file) as image:
+            sizes.append(image.size)
+    assert sizes[0][0] > sizes[1][0] and sizes[0][1] < sizes[1][1]  # two rows of 12, seven of 6
     every = Flow(with_beta(UNet(channels=3, size=8, width=8), 1), (3, 8, 8))
     every.beta_range = ((0.0, 4.0),)
     assert [file.name for file in Images().flow_figures(every, tmp_path, seed=0)] == ["beta_strip.png"]
