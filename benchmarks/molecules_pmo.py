@@ -20,8 +20,10 @@ task takes some twenty minutes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from _molecules_pmo_cell import pmo_cell
 from egflow_molecules.energies import TASKS
@@ -54,28 +56,49 @@ OLD_ORACLES = ("isomers_c7h8n2o2", "isomers_c9h10n2o2pf2cl", "sitagliptin_mpo", 
 SEED = 1
 
 
+METHODS = {"egflow": "egflow", "reinvent": "policy gradient"}
+
+
 def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
     """Yield a row for each task, and the sums. quick: two tasks, 300 calls."""
     cells = out / "molecules_pmo_cells"
     cells.mkdir(parents=True, exist_ok=True)
     tasks = list(TASKS)[: 2 if quick else None]
-    columns: dict[str, list[float]] = {}
-    kept: list[list[float]] = []
+    made = []
     for task in tasks:
-        made = [pmo_cell(task, one, SEED, cells, calls=300 if quick else 10_000) for one in ("egflow", "reinvent")]
-        figures = [float(str(one["auc"])) for one in made] + list(PUBLISHED[task])
-        kept += [figures] if task not in OLD_ORACLES else []
-        names = ("egflow", "policy gradient", "REINVENT", "Graph GA")
-        for name, value in zip(names, figures, strict=True):
-            columns.setdefault(name, []).append(value)
-        star = " *" if task in OLD_ORACLES else ""
-        row: dict[str, object] = {"task": task + star, **dict(zip(names, figures, strict=True))}
-        yield row | {
-            "best": made[0]["top1"],
-            "calls": made[0]["calls"],
-            "minutes": made[0]["minutes"],
-            "device": made[0]["device"],
-        }
-    yield {"task": f"sum of {len(tasks)}"} | {name: round(sum(values), 3) for name, values in columns.items()}
-    sums = [round(sum(values), 3) for values in zip(*kept, strict=True)]
-    yield {"task": f"sum of the {len(kept)} without *"} | dict(zip(columns, sums, strict=True))
+        made.append({
+            method: pmo_cell(task, method, SEED, cells, calls=300 if quick else 10_000) for method in METHODS
+        })  # fmt: skip
+        yield row_of(task, made[-1])
+    yield from sums(tasks, made)
+
+
+def row_of(task: str, made: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
+    """A task's row, of the cells there are."""
+    row: dict[str, object] = {"task": task + (" *" if task in OLD_ORACLES else "")}
+    row |= {name: made[method]["auc"] if method in made else None for method, name in METHODS.items()}
+    row |= dict(zip(("REINVENT", "Graph GA"), PUBLISHED[task], strict=True))
+    own = made.get("egflow", {})
+    return row | {"best": own.get("top1"), **{name: own.get(name) for name in ("calls", "minutes", "device")}}
+
+
+def sums(tasks: Sequence[str], made: Sequence[Mapping[str, Mapping[str, Any]]]) -> Iterator[dict[str, object]]:
+    """The sums over all tasks, and over those whose oracles are the same; a method's that lacks one is None."""
+    rows = [row_of(task, cells) for task, cells in zip(tasks, made, strict=True)]
+    same = [row for row, task in zip(rows, tasks, strict=True) if task not in OLD_ORACLES]
+    for word, some in ((f"sum of {len(rows)}", rows), (f"sum of the {len(same)} without *", same)):
+        found: dict[str, object] = {"task": word}
+        for name in (*METHODS.values(), "REINVENT", "Graph GA"):
+            values: list[Any] = [row[name] for row in some]
+            found[name] = None if None in values else round(sum(values), 3)
+        yield found
+
+
+def measured(cells: Path) -> list[dict[str, object]]:
+    """Rows of the cells that are there, and the sums over the tasks that egflow has done: a part of the table."""
+    made = {}
+    for task in TASKS:
+        files = {method: cells / f"{task}-{method}-{SEED}.json" for method in METHODS}
+        made[task] = {method: json.loads(file.read_text()) for method, file in files.items() if file.exists()}
+    done = [task for task in TASKS if "egflow" in made[task]]
+    return [*(row_of(task, made[task]) for task in done), *sums(done, [made[task] for task in done])]
