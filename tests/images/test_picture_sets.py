@@ -8,12 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from egflow_images import folder
 from egflow_images.domain import Images, factor_metrics
 from egflow_images.emoji_set import CATEGORIES, emoji
 from egflow_images.energies import Factor
 from egflow_images.folder import read_folder
 from egflow_images.shapes import FACTORS, MOST, RADIUS, Factors, colour, read, shapes
 from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "CACHE", tmp_path_factory.mktemp("prepared"))
 
 
 def test_shapes_have_the_distribution_that_is_said() -> None:
@@ -75,9 +81,9 @@ def test_emoji_are_the_real_ones() -> None:
     assert float(heart[:, 0, 0].min()) > 0.98
 
 
-def save(folder: Path, name: str, mode: str, size: tuple[int, int], value: object) -> None:
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, value).save(folder / name)  # type: ignore[arg-type]
+def save(place: Path, name: str, mode: str, size: tuple[int, int], value: object) -> None:
+    (place / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(place / name)  # type: ignore[arg-type]
 
 
 def test_a_folder_of_mixed_pictures(tmp_path: Path) -> None:
@@ -149,3 +155,19 @@ def test_the_domain_knows_its_sets_and_folders(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(ValueError, match=r"images\.n_shapes"):
         Images(n_shapes=1)
     assert isinstance(read(data.x), Factors)
+
+
+def test_labels_are_conditions_where_there_are_some(tmp_path: Path) -> None:
+    for i in range(20):
+        save(tmp_path, f"cats/{i}.png", "RGB", (8, 8), (i, i, i))
+        save(tmp_path, f"dogs/{i}.png", "RGB", (8, 8), (i, 0, 0))
+    domain = Images(size=8, labels=True)
+    digits, pets, signs = (domain.data(name, 0) for name in ("digits", str(tmp_path), "emoji"))
+    assert digits.condition is not None and digits.condition.bincount().tolist()[:2] == [178, 182]
+    assert pets.condition is not None and pets.condition.tolist() == [0] * 20 + [1] * 20
+    assert signs.condition is not None and len(signs.condition) == len(signs.x)
+    assert Images().data("digits", 0).condition is None
+    with pytest.raises(ValueError, match="shapes have no labels"):
+        domain.data("shapes", 0)
+    with pytest.raises(ValueError, match="lie in no sub-folders"):
+        domain.data(str(tmp_path / "cats"), 0)

@@ -40,19 +40,22 @@ class Images:
         digit: the digit that the energy ``class`` asks for.
         n_shapes: pictures of the set ``shapes``.
         size: pixels that the pictures of a folder are resized to.
+        labels: whether the flow is conditional on what a picture is of: the digit, the emoji's category, the sub-folder.
 
     Example:
         >>> Images().data("digits", seed=0).x.shape
         torch.Size([1797, 1, 8, 8])
     """
 
-    def __init__(self, digit: int = 3, n_shapes: int = 20_000, size: int = 32) -> None:
+    def __init__(self, digit: int = 3, n_shapes: int = 20_000, size: int = 32, labels: bool = False) -> None:
+        if not isinstance(labels, bool):
+            raise ValueError(f"images.labels must be true or false, got {labels!r}")
         for name, value, least in (("n_shapes", n_shapes, 100), ("size", size, 4)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"images.{name} must be a whole number of at least {least}, got {value!r}")
         if size % 4:
             raise ValueError(f"images.size={size} must be a multiple of 4: the network halves a picture's sides twice")
-        self.n_shapes, self.size = n_shapes, size
+        self.n_shapes, self.size, self.labels = n_shapes, size, labels
         self._shapes = False
         self.energies: Mapping[str, Callable[..., EnergyModel]] = {
             "ink": Ink,
@@ -76,18 +79,25 @@ class Images:
         self._check(name)
         self._shapes = name == "shapes"
         if name in (None, "digits"):
-            return Data(x=digits()[0], info={"data": "digits"})
+            x, digit = digits()
+            return Data(x=x, condition=digit if self.labels else None, info={"data": "digits"})
         if name == "shapes":
+            if self.labels:
+                raise ValueError("images.labels=true: shapes have no labels; digits, emoji and folders of folders do")
             return Data(x=shapes(self.n_shapes)[0], info={"data": "shapes"})
         if name == "emoji":
-            return Data(x=emoji().x, info={"data": "emoji"})
+            category = emoji().category if self.labels else None
+            return Data(x=emoji().x, condition=category, info={"data": "emoji"})
         found = read_folder(str(name), self.size)
         for file, reason in list(found.broken.items())[:3]:
             print(f"egflow: left out {file}: {reason}", file=sys.stderr)
         kinds = ", ".join(f"{shape} ({count:,})" for shape, count in list(found.shapes.items())[:3])
         print(f"{len(found.values):,} pictures of {len(found.shapes)} kinds: {kinds}, …" if len(found.shapes) > 3 else
               f"{len(found.values):,} pictures: {kinds}")  # fmt: skip
-        return Data(x=found.x(), info={"data": str(name), "broken_files": len(found.broken)})
+        if self.labels and found.label is None:
+            raise ValueError(f"images.labels=true: the pictures of data={name} lie in no sub-folders, or in one alone")
+        info = {"data": str(name), "broken_files": len(found.broken)}
+        return Data(x=found.x(), condition=found.label if self.labels else None, info=info)
 
     def default_energy(self, name: str | None) -> str:
         """``ink`` of the digits, ``colour`` red of what has colours."""
