@@ -90,6 +90,16 @@ def test_negative_beta_searches_for_high_energy(base: TokenFlow) -> None:
     assert found.records[-1]["best"] == float(found.pool.energy.max()) >= 4.0
 
 
+def test_a_constant_in_the_energy_changes_nothing(base: TokenFlow) -> None:
+    def search(constant: float) -> Search:
+        plan = Plan(calls=80, rounds=4, steps=24, batch_size=32, learning_rate=4e-3)
+        return Search(base, as_energy(lambda x: constant - x.sum(1).float()), 1.5, plan, Rows(), QUIET).run()
+
+    one, other = search(0.0), search(-40.0)
+    assert one.pool.key == other.pool.key
+    torch.testing.assert_close(one.flow.log_prob(SPACE), other.flow.log_prob(SPACE), atol=1e-3, rtol=0.0)
+
+
 def test_a_search_that_is_stopped_twice_goes_on_and_asks_nothing_twice(base: TokenFlow, tmp_path: Path) -> None:
     asked: list[str] = []
     limit = math.inf

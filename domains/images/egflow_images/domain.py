@@ -40,7 +40,7 @@ class Images:
         digit: the digit that the energy ``class`` asks for.
         n_shapes: pictures of the set ``shapes``.
         size: pixels that the pictures of a folder are resized to.
-        labels: whether the flow is conditional on what a picture is of: the digit, the emoji's category, the sub-folder.
+        labels: whether the flow is conditional on what pictures show: the digit, the emoji's category, the sub-folder.
 
     Example:
         >>> Images().data("digits", seed=0).x.shape
