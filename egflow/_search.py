@@ -10,8 +10,8 @@ draws of every round serve alike. (What is forbidden has no finite target and en
 the share of draws that are allowed, not in the loss.) A half of each batch is drawn by rank of E, the best oftenest;
 the other half are the items that the round drew from q, as they were first written, which tell where q has too much.
 log Z starts at the least −beta·E of the first round: while it is on its way, nothing that was seen loses and the
-best gains most, so the search leans to them until the balance is found. (With the batch's mean in its place, which leans
-to nothing, PMO's celecoxib_rediscovery at beta 50 had an AUC of .62 after 4,000 calls, with log Z learnt from 0
+best gains most, so the search leans to them until the balance is found. (With the batch's mean instead, which leans to
+nothing, PMO's celecoxib_rediscovery at beta 50 had an AUC of .62 after 4,000 calls, with log Z learnt from 0
 on .83 after 3,000; one seed.)
 
 How far q came is measured on draws of it that no fit has seen: their weights p·exp(−beta·E)/q are exact.
