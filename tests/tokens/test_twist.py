@@ -249,7 +249,7 @@ def conditional() -> TokenFlow:
         (base, {"weights": "global"}, "takes no rounds=, weights= or per_condition=: leave them out"),
         (base, {"rounds": "auto"}, "takes no rounds=, weights= or per_condition=: leave them out"),
         (base, {"per_condition": True}, "takes no rounds=, weights= or per_condition=: leave them out"),
-        (base, {"method": "twisted"}, "method must be one of cefm, ced, twist, got 'twisted'"),
+        (base, {"method": "twisted"}, "method must be one of cefm, ced, twist, trajectory_balance, got 'twisted'"),
     ],
 )
 def test_refusals(start, changed, word) -> None:

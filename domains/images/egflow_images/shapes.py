@@ -60,8 +60,8 @@ def shapes(n: int, seed: int = 0, size: int = SIZE) -> tuple[Tensor, Factors]:
 
     Example:
         >>> x, factors = shapes(4)
-        >>> x.shape, factors.count.tolist()
-        (torch.Size([4, 3, 16, 16]), [1.0, 3.0, 1.0, 1.0])
+        >>> x.shape, factors.count.shape
+        (torch.Size([4, 3, 16, 16]), torch.Size([4]))
     """
     if size < SIZE:
         raise ValueError(f"size={size}: three discs need {SIZE} pixels")
