@@ -150,7 +150,7 @@ def judge(flow: TokenFlow, n: int, known: set[str], letters: Sequence[str]) -> d
     start = time.process_time()
     samples = flow.sample(n, seed=1)
     seconds = time.process_time() - start
-    text = ["".join(letters[i] for i in row if i != PAD) for row in samples.tolist()]
+    text = ["".join(letters[int(i)] for i in row if i != PAD) for row in samples.tolist()]
     valid = [smiles for smiles in text if smiles and Chem.MolFromSmiles(smiles) is not None]
     distinct = set(valid)
     return {

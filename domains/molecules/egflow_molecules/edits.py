@@ -175,7 +175,7 @@ def _delete(mol: Chem.RWMol, rng: random.Random) -> bool:
     if len(near) > 2 or (len(near) == 2 and mol.GetBondBetweenAtoms(*near) is not None):
         return False
     if len(near) == 2:
-        mol.AddBond(*near, _SINGLE)
+        mol.AddBond(near[0], near[1], _SINGLE)
     mol.RemoveAtom(at)
     return True
 
