@@ -12,7 +12,7 @@ score; the figure is the area under the mean of the ten best so far, 1 at most. 
   number of atoms off the SMILES as though it were a formula (`egflow_molecules.energies`): not quite the same tasks.
 - `best`: the best score found; `calls`: fewer than 10,000 where nothing new came.
 
-- The search's log Z started at 0 in these, where it now starts at the least −beta·E of the first round: 0 to 5 in most.
+- The search's log Z started at 0 in these, where it now starts at the least −beta·E of the first round.
 - `device`: where egflow's search ran; ten tasks at a time on the one GPU, two on two cores beside other work.
 
 Cells are kept in `molecules_pmo_cells/`, and with the repository: stopped and started again, it goes on. On one core a
