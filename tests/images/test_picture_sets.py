@@ -25,7 +25,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def test_shapes_have_the_distribution_that_is_said() -> None:
     n = 6_000
     x, factors = shapes(n, seed=3)
-    assert x.shape == (n, 3, 16, 16) and x.dtype == torch.float32 and float(x.min()) >= 0 and float(x.max()) < 1
+    assert x.shape == (n, 3, 16, 16) and x.dtype == torch.float32 and float(x.min()) >= 0 and float(x.max()) <= 1
     assert torch.equal(x, shapes(n, seed=3)[0]) and not torch.equal(x, shapes(n, seed=4)[0])
     error = 4 / math.sqrt(n)  # four standard errors of a mean, for a unit deviation
     assert float(factors.hue.mean()) == pytest.approx(0.5, abs=error * math.sqrt(1 / 12))
@@ -72,7 +72,7 @@ def test_the_metric_of_factors_tells_a_tilt_from_none() -> None:
 
 def test_emoji_are_the_real_ones() -> None:
     found = emoji()
-    assert found.x.shape == (3786, 3, 32, 32) and float(found.x.min()) >= 0 and float(found.x.max()) < 1
+    assert found.x.shape == (3786, 3, 32, 32) and float(found.x.min()) >= 0 and float(found.x.max()) <= 1
     assert int(found.skin.sum()) == 1875 and len(set(found.name)) == 1911
     flags = found.x[found.category == CATEGORIES.index("Flags")]
     assert len(flags) == 270
@@ -104,7 +104,7 @@ def test_a_folder_of_mixed_pictures(tmp_path: Path) -> None:
     assert found.values[2].min() == 255  # what is transparent is white
     assert (found.values[3] == [255, 0, 0]).all()
     x = found.x()
-    assert x.shape == (21, 3, 16, 16) and float(x.min()) >= 0 and float(x.max()) < 1
+    assert x.shape == (21, 3, 16, 16) and float(x.min()) >= 0 and float(x.max()) <= 1
 
     (cache / next(cache.glob("*.json")).name).write_text(
         json.dumps(json.loads(next(cache.glob("*.json")).read_text()) | {"broken": {"taken": "from the cache"}})

@@ -34,7 +34,7 @@ _BINS = 12  # of a factor
 
 
 class Images:
-    """Pictures (N, c, h, w) in [0, 1), energies on them, and a grid to look at.
+    """Pictures (N, c, h, w) in [0, 1], energies on them, and a grid to look at.
 
     Args:
         digit: the digit that the energy ``class`` asks for.
@@ -84,10 +84,10 @@ class Images:
         if name == "shapes":
             if self.labels:
                 raise ValueError("images.labels=true: shapes have no labels; digits, emoji and folders of folders do")
-            return Data(x=shapes(self.n_shapes)[0], info={"data": "shapes"})
+            return Data(x=shapes(self.n_shapes)[0], has_density=False, info={"data": "shapes"})
         if name == "emoji":
             category = emoji().category if self.labels else None
-            return Data(x=emoji().x, condition=category, info={"data": "emoji"})
+            return Data(x=emoji().x, condition=category, has_density=False, info={"data": "emoji"})
         found = read_folder(str(name), self.size)
         for file, reason in list(found.broken.items())[:3]:
             print(f"egflow: left out {file}: {reason}", file=sys.stderr)
@@ -97,7 +97,7 @@ class Images:
         if self.labels and found.label is None:
             raise ValueError(f"images.labels=true: the pictures of data={name} lie in no sub-folders, or in one alone")
         info = {"data": str(name), "broken_files": len(found.broken)}
-        return Data(x=found.x(), condition=found.label if self.labels else None, info=info)
+        return Data(x=found.x(), condition=found.label if self.labels else None, has_density=False, info=info)
 
     def default_energy(self, name: str | None) -> str:
         """``ink`` of the digits, ``colour`` red of what has colours."""

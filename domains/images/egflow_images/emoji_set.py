@@ -29,13 +29,11 @@ from torch import Tensor
 from egflow._files import write_atomic, write_text
 
 SIZE = 32
-LEVELS = 256
 CATEGORIES = (
     *("Activities", "Animals & Nature", "Component", "Flags", "Food & Drink", "Objects", "People & Body"),
     *("Smileys & Emotion", "Symbols", "Travel & Places"),
 )
 _COLUMNS = 62
-_DEQUANTISE_SEED = 20250304
 _FOLDER = files("egflow_images") / "emoji"
 
 
@@ -44,7 +42,7 @@ class Emoji:
     """The pictures and what is known of them.
 
     Attributes:
-        x: (3786, 3, 32, 32) float32 in [0, 1), on white, dequantised from 256 levels by noise from a fixed seed.
+        x: (3786, 3, 32, 32) float32 in [0, 1], on white, of 256 levels.
         category: (3786,) long, places in `CATEGORIES`.
         name: of each; those that differ in skin alone share one.
         skin: whether each is a variation in skin of another.
@@ -68,8 +66,7 @@ def emoji() -> Emoji:
     rows = list(csv.reader(io.StringIO((_FOLDER / "emoji.csv").read_text(encoding="utf-8"))))
     pictures = rearrange(sheet, "(r h) (k w) c -> (r k) h w c", h=SIZE, w=SIZE)[: len(rows)]
     values = torch.from_numpy(on_white(pictures))
-    noise = torch.rand(values.shape, generator=torch.Generator().manual_seed(_DEQUANTISE_SEED))
-    x = rearrange((values + noise) / LEVELS, "n h w c -> n c h w").clamp(max=1 - 2**-24).contiguous()
+    x = rearrange(values.float() / 255, "n h w c -> n c h w").contiguous()
     category = torch.tensor([CATEGORIES.index(row[1]) for row in rows])
     return Emoji(x, category, tuple(row[0] for row in rows), torch.tensor([row[2] == "skin" for row in rows]))
 

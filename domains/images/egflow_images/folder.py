@@ -22,12 +22,10 @@ from egflow_images.emoji_set import on_white
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 CACHE = Path.home() / ".cache" / "egflow" / "images"
-LEVELS = 256
 LEAST = 20
 _BROKEN = 0.05  # of the files, at most
 _SAID = 5  # broken files that are named
 _EVERY = 10.0  # seconds between lines of progress
-_DEQUANTISE_SEED = 20250304
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,10 +47,8 @@ class Pictures:
     shapes: dict[str, int] = field(default_factory=dict)
 
     def x(self) -> Tensor:
-        """(N, 3, size, size) float32 in [0, 1), dequantised from 256 levels by noise from a fixed seed."""
-        values = torch.from_numpy(np.array(self.values))
-        noise = torch.rand(values.shape, generator=torch.Generator().manual_seed(_DEQUANTISE_SEED))
-        return rearrange((values + noise) / LEVELS, "n h w c -> n c h w").clamp(max=1 - 2**-24).contiguous()
+        """(N, 3, size, size) float32 in [0, 1], of 256 levels."""
+        return rearrange(torch.from_numpy(np.array(self.values)).float() / 255, "n h w c -> n c h w").contiguous()
 
 
 def read_folder(folder: str | Path, size: int = 32, cache: str | Path | None = None) -> Pictures:

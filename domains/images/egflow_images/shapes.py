@@ -46,7 +46,7 @@ class Factors:
 
 
 def shapes(n: int, seed: int = 0, size: int = SIZE) -> tuple[Tensor, Factors]:
-    """n pictures (n, 3, size, size) float32 in [0, 1), dequantised from 256 levels, and their factors.
+    """n pictures (n, 3, size, size) float32 in [0, 1], of 256 levels, and their factors.
 
     Hue, radius and count are uniform and independent; the centres are uniform where discs are apart.
 
@@ -78,9 +78,7 @@ def shapes(n: int, seed: int = 0, size: int = SIZE) -> tuple[Tensor, Factors]:
     cover = (radius[:, None, None, None] - (dx.square() + dy.square()).sqrt() + 0.5).clamp(0, 1)
     cover = torch.where(real[..., None, None], cover, 0.0).amax(1)
     pictures = 1 - cover[:, None] * (1 - colour(hue)[..., None, None])
-    noise = torch.rand(pictures.shape, generator=generator)
-    pictures = ((pictures * (LEVELS - 1)).round() + noise) / LEVELS
-    return pictures.clamp(max=1 - 2**-24), Factors(hue, radius, x, count.float())
+    return (pictures * (LEVELS - 1)).round() / (LEVELS - 1), Factors(hue, radius, x, count.float())
 
 
 def colour(hue: Tensor) -> Tensor:
