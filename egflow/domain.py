@@ -113,7 +113,8 @@ class Domain(Protocol):
     ``log_p=``; ``energy_options``, the arguments of `egflow.as_energy` that a plain function of ``file.py:function``
     gets; and ``save_table(samples, columns, folder) -> list[Path]`` in place of `save_samples`, where columns are name
     -> (n,) numbers of each sample: its energies, or scores, and its log-likelihood; and ``deliver(flow, n, seed)``, n
-    samples to write in place of the flow's own, or None; ``no_rounds``, why its options forbid rounds, or ""; and
+    samples to write in place of the flow's own, or None; ``no_rounds``, why its options forbid rounds, or "";
+    ``constant_hint``, what to look for where an energy is the same for all data; and
     ``flow_figures(flow, folder, seed) -> list[Path]``, pictures that take the flow itself, where it was just made.
     """
 

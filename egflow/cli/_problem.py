@@ -85,6 +85,13 @@ def prepare(settings: Settings, domain: Domain, chosen: Chosen, log_p: LogP | No
     for one in values:
         if one.failed:
             say(f"warning: the energy failed for {one.failed} of {len(x)} items, now forbidden; first {one.failure}")
+    for one, energy in zip(values, chosen.energies, strict=True):
+        if not one.forbidden.any() and bool((one.values == one.values[0]).all()):
+            hint = getattr(domain, "constant_hint", "")
+            say(
+                f"warning: energy {energy.describe()} is {float(one.values[0]):g} for all {len(x):,} data: a tilt by "
+                f"it changes nothing{'; ' + hint if hint else ''}"
+            )
     if beside and settings["beta"] == "auto":
         return Tilting(domain, data, chosen, values, 0.0)
     beta = _beta(settings, values, data.sample_weight)

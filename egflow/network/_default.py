@@ -27,8 +27,10 @@ NETWORKS: dict[str, type[MLP] | type[Recurrent] | type[TokenMLP] | type[Transfor
 def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.Module:
     """An `MLP` for vectors, a `UNet` for square pictures (channels, size, size) whose size is a multiple of 4.
 
-    Up to 8 dimensions the MLP is 128 wide and sees waves of its coordinates; above, 256 and none. (Measured on the toy
-    sets: a width of 256 gains nothing there, and waves halve the error of the mean energy or better.)
+    The U-Net has two resolutions and is 32 wide. From 32 pixels on, where 8 divides them, it takes 2x2 pixels as one,
+    has three and is 64 wide: a step takes three quarters of the time, with four times the weights. Up to 8 dimensions
+    the MLP is 128 wide and sees waves of its coordinates; above, 256 and none. (Measured on the toy sets: a width of
+    256 gains nothing there, and waves halve the error of the mean energy or better.)
 
     Args:
         event_shape: shape of one sample.
@@ -39,7 +41,10 @@ def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.
         discrete = not condition.is_floating_point()
         sizes = {"num_classes": int(condition.max()) + 1} if discrete else {"condition_dim": condition.shape[1]}
     if len(event_shape) == 3 and event_shape[1] == event_shape[2] and event_shape[1] % 4 == 0:
-        return UNet(channels=event_shape[0], size=event_shape[1], **sizes)
+        channels, size, _ = event_shape
+        if size >= 32 and size % 8 == 0:
+            return UNet(channels, size, width=64, levels=3, fold=2, attention=False, **sizes)
+        return UNet(channels, size, attention=False, **sizes)
     if math.prod(event_shape) <= 8:
         return MLP(event_shape, width=128, frequencies=(1.0, 2.0, 4.0), **sizes)
     return MLP(event_shape, width=256, frequencies=(), **sizes)

@@ -31,9 +31,11 @@ class UNet(nn.Module):
         condition_dim: length of a vector condition, or 0.
         num_classes: number of condition labels, or 0.
         beta_dim: number of betas the field is a function of, or 0.
+        attention: whether the pixels of the last resolution attend to each other; for a GPU.
+        fold: the first resolution takes fold x fold pixels as one, of fold² times the channels.
 
     Raises:
-        ValueError: for a size that cannot be halved that often, or a width that is no multiple of 8.
+        ValueError: for a size that cannot be folded and halved that often, or a width that is no multiple of 8.
 
     Example:
         >>> net = UNet(channels=1, size=8, width=16)
@@ -51,12 +53,16 @@ class UNet(nn.Module):
         condition_dim: int = 0,
         num_classes: int = 0,
         beta_dim: int = 0,
+        attention: bool = False,
+        fold: int = 1,
     ) -> None:
         super().__init__()
-        if size < 1 or levels < 1 or size % 2 ** (levels - 1):
+        part = fold * 2 ** max(levels - 1, 0)
+        if size < 1 or levels < 1 or fold < 1 or size % part:
+            folded = f"folded by {fold} and " if fold != 1 else ""
             raise ValueError(
-                f"size={size} cannot be halved {levels - 1} times: "
-                f"pad the pictures to a multiple of {2 ** max(levels - 1, 0)}, or pass fewer levels"
+                f"size={size} cannot be {folded}halved {levels - 1} times: "
+                f"pad the pictures to a multiple of {part}, or pass fewer levels"
             )
         if width < GROUPS or width % GROUPS:
             raise ValueError(f"width={width} must be a multiple of {GROUPS}: the number of groups of GroupNorm")
@@ -69,6 +75,8 @@ class UNet(nn.Module):
             "condition_dim": condition_dim,
             "num_classes": num_classes,
             "beta_dim": beta_dim,
+            "attention": attention,
+            "fold": fold,
         }
         widths = [width * min(2**level, 2) for level in range(levels)]
         embedding = 4 * width
@@ -76,12 +84,13 @@ class UNet(nn.Module):
         conditional = condition_dim + num_classes > 0
         self.condition = ConditionEmbedding(embedding, condition_dim, num_classes) if conditional else None
         self.beta = BetaEmbedding(embedding, beta_dim) if beta_dim else None
-        self.inlet = nn.Conv2d(channels, width, 3, padding=1)
+        self.inlet = nn.Conv2d(channels * fold**2, width, 3, padding=1)
         self.down = nn.ModuleList(
             nn.ModuleList(ResidualBlock(inner, inner, embedding) for _ in range(blocks)) for inner in widths
         )
         self.fold = nn.ModuleList(nn.Conv2d(4 * outer, inner, 1) for outer, inner in pairwise(widths))
         self.middle = ResidualBlock(widths[-1], widths[-1], embedding)
+        self.attention = SelfAttention(widths[-1]) if attention else nn.Identity()
         self.up = nn.ModuleList(
             nn.ModuleList(
                 ResidualBlock(2 * inner if block == 0 else inner, inner, embedding) for block in range(blocks)
@@ -89,7 +98,7 @@ class UNet(nn.Module):
             for inner in widths
         )
         self.unfold = nn.ModuleList(nn.Conv2d(inner, 4 * outer, 1) for outer, inner in pairwise(widths))
-        self.outlet = nn.Conv2d(width, channels, 3, padding=1)
+        self.outlet = nn.Conv2d(width, channels * fold**2, 3, padding=1)
         self.norm = nn.GroupNorm(GROUPS, width)
         nn.init.zeros_(self.outlet.weight)
         nn.init.zeros_(_bias(self.outlet))
@@ -107,21 +116,23 @@ class UNet(nn.Module):
         if self.beta is not None:
             embedding = embedding + self.beta(beta)
         embedding = F.silu(embedding)
-        h, kept = self.inlet(x), []
+        fold = self.config["fold"]
+        h, kept = self.inlet(rearrange(x, "b c (h i) (w j) -> b (c i j) h w", i=fold, j=fold)), []
         for level, blocks in enumerate(self.down):
             if level:
                 h = self.fold[level - 1](rearrange(h, "b c (h i) (w j) -> b (c i j) h w", i=2, j=2))
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]  a ModuleList inside a ModuleList
                 h = block(h, embedding)
             kept.append(h)
-        h = self.middle(h, embedding)
+        h = self.attention(self.middle(h, embedding))
         for level in reversed(range(len(self.up))):
             h = torch.cat([h, kept[level]], dim=1)
             for block in self.up[level]:  # pyright: ignore[reportGeneralTypeIssues]  as above
                 h = block(h, embedding)
             if level:
                 h = rearrange(self.unfold[level - 1](h), "b (c i j) h w -> b c (h i) (w j)", i=2, j=2)
-        return self.outlet(F.silu(self.norm(h)))
+        h = self.outlet(F.silu(self.norm(h)))
+        return rearrange(h, "b (c i j) h w -> b c (h i) (w j)", i=fold, j=fold)
 
 
 class ResidualBlock(nn.Module):
@@ -144,6 +155,29 @@ class ResidualBlock(nn.Module):
         h = self.conv_in(F.silu(self.norm_in(x)))
         scale, shift = rearrange(self.modulate(embedding), "b (two c) -> two b c 1 1", two=2)
         return self.skip(x) + self.conv_out(F.silu(self.norm_out(h) * (1 + scale) + shift))
+
+
+class SelfAttention(nn.Module):
+    """x + the attention of pixels to each other, in heads of 16 channels or fewer; zero at the start."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // 16)
+        self.norm, self.qkv, self.out = (
+            nn.GroupNorm(GROUPS, width),
+            nn.Conv2d(width, 3 * width, 1),
+            nn.Conv2d(width, width, 1),
+        )
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(_bias(self.out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, width, h, w) -> the same."""
+        q, k, v = rearrange(
+            self.qkv(self.norm(x)), "b (three n c) h w -> three b n (h w) c", three=3, n=self.heads
+        ).contiguous()
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(rearrange(mixed, "b n (h w) c -> b (n c) h w", h=x.shape[-2]))
 
 
 def wave_features(t: Tensor, size: int) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 from egflow_images import SPEC
 from egflow_images.classifier import digit_classifier
 from egflow_images.digits import digits
-from egflow_images.domain import Images, near_copy_share
+from egflow_images.domain import Images
 from egflow_images.energies import DigitClass, Ink, Symmetry
+from egflow_images.metrics import feature_metrics, near_copy_share
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -24,7 +25,7 @@ from egflow.weights import log_weights
 
 def evidence(domain: Images, name: str, beta: float) -> SimpleNamespace:
     """What a report of held-out pictures, resampled by their weights, would carry."""
-    data, energy = domain.data(None, seed=0).x, domain.energies[name]()
+    data, energy = domain.data("digits", seed=0).x, domain.energies[name]()
     energies = evaluate(energy, data)
     log_w = log_weights(energies, beta)
     _, held_out = held_out_split(len(data))
@@ -55,15 +56,20 @@ def test_digits_are_the_real_ones_dequantised() -> None:
 def test_the_spec_gives_a_domain() -> None:
     domain: Domain = SPEC.load({"digit": 5})
     data = domain.data("digits", seed=7)
-    assert data.has_density and torch.equal(data.x, domain.data(None, seed=8).x)
-    assert domain.default_energy(None) == "ink"
+    assert data.has_density and torch.equal(data.x, domain.data("digits", seed=8).x)
+    assert domain.default_energy("digits") == "ink"
     assert domain.energies["class"]().describe() == "class(digit=5)"
-    assert domain.network(data) is None
+    assert domain.energies["class"](digit=7).describe() == "class(digit=7)"
+    usual = domain.data(None, seed=0)
+    assert usual.x.shape == (20_000, 3, 16, 16) and not usual.has_density
+    assert domain.default_energy(None) == "colour(target='red')"
 
 
 def test_an_unknown_set_is_met_with_the_nearest() -> None:
     for ask in (Images().default_energy, lambda name: Images().data(name, seed=0)):
-        with pytest.raises(ValueError, match=r"not a set of images, nor a folder. Did you mean 'digits'\?"):
+        with pytest.raises(
+            ValueError, match=r"not a set of images, nor a folder or .npy file. Did you mean 'digits'\?"
+        ):
             ask("digit")
 
 
@@ -109,7 +115,9 @@ def test_ink_and_symmetry_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["ink", "symmetry", "class"])
 def test_energies_are_finite_anywhere_and_differentiable(name: str) -> None:
-    energy = Images().energies[name]()
+    domain = Images()
+    domain.default_energy("digits")
+    energy = domain.energies[name]()
     generator = torch.Generator().manual_seed(0)
     x = torch.cat([scale * torch.randn(20, 1, 8, 8, generator=generator) for scale in (0.0, 1.0, 1e6, 1e15)])
     values = energy(x)
@@ -144,11 +152,36 @@ def test_metrics_of_a_memoriser_and_of_real_pictures() -> None:
     assert metrics["near_copy_share"] == 1 and metrics["digit_3_generated"] < 0.2
 
 
+def test_features_tell_exact_draws_from_wrong_and_from_poor_ones() -> None:
+    """Draws of the weighted data lie at the floor; the data without their weights do not, nor does one picture."""
+    x, _ = digits()
+    known = evidence(Images(), "ink", 20.0)
+    generator = torch.Generator().manual_seed(1)
+    known.samples = x[torch.multinomial(known.log_w.softmax(0), 1_000, replacement=True, generator=generator)]
+    exact = feature_metrics(known)  # type: ignore[arg-type]
+    assert exact["feature_distance"] < 1.3 * exact["feature_distance_floor"]
+    known.samples = x[torch.randint(len(x), (1_000,), generator=generator)] * 0.7
+    wrong = feature_metrics(known)  # type: ignore[arg-type]
+    assert wrong["feature_distance"] > 2 * wrong["feature_distance_floor"]
+    known.samples = x[:1].repeat(1_000, 1, 1, 1) + 1e-3 * torch.randn(1_000, 1, 8, 8, generator=generator)
+    poor = feature_metrics(known)  # type: ignore[arg-type]
+    assert poor["feature_recall"] < 0.1 < poor["feature_recall_of_data"]
+    known.samples = torch.rand(1_000, 1, 8, 8, generator=generator)
+    noise = feature_metrics(known)  # type: ignore[arg-type]
+    assert noise["feature_precision"] < 0.2 < noise["feature_precision_of_data"]
+
+
+def test_there_are_no_features_of_pictures_that_no_classifier_knows() -> None:
+    x = torch.rand(40, 1, 16, 16)
+    assert feature_metrics(SimpleNamespace(data=x, samples=x, log_w=torch.zeros(40))) == {}  # type: ignore[arg-type]
+
+
 def test_the_grid_is_drawn_also_for_few_samples(tmp_path: Path) -> None:
     domain = Images()
     known = evidence(domain, "ink", 20.0)
     known.samples = known.samples[:7] + 0.5
-    files = domain.figures(SimpleNamespace(evidence=known), tmp_path)  # type: ignore[arg-type]
+    known.beta = 20.0
+    files = domain.figures(SimpleNamespace(evidence=known, energy="ink"), tmp_path)  # type: ignore[arg-type]
     assert files == [tmp_path / "grid.png", tmp_path / "nearest.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
     loaded = SimpleNamespace(evidence=None)

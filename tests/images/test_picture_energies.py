@@ -3,13 +3,17 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from egflow_images.domain import Images
+from egflow_images.emoji_set import CATEGORIES, emoji
 from egflow_images.energies import Brightness, Colour, Edges, Factor, PngSize, Similar, rgb
 from egflow_images.shapes import shapes
 from PIL import Image
 from torch import Tensor
+
+from egflow.report import held_out_split
 
 
 def flat(*channels: float, size: int = 8) -> Tensor:
@@ -91,3 +95,47 @@ def test_colours_of_grey_pictures_are_refused(name: str) -> None:
 def test_a_brightness_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="target of brightness must be"):
         Brightness(value)  # type: ignore[arg-type]
+
+
+def test_class_of_the_emoji_by_the_classifier_that_ships() -> None:
+    domain = Images()
+    x = domain.data("emoji", 0).x
+    known = emoji()
+    energies = torch.stack([domain.energies["class"](label=label)(x[:400]) for label in CATEGORIES])
+    torch.testing.assert_close((-energies).exp().sum(0), torch.ones(400), rtol=1e-4, atol=1e-4)
+    _, held = held_out_split(len(x))
+    flags = domain.energies["class"](label="Flags")
+    assert flags.describe() == "class(label='Flags')"
+    likely = flags(x[held]) < 0.69  # more than an even chance
+    true = known.category[held] == CATEGORIES.index("Flags")
+    assert float((likely == true).double().mean()) > 0.97
+    with pytest.raises(ValueError, match=r"class needs a label of the data, got 'Flag'\. Did you mean 'Flags'\?"):
+        domain.energies["class"](label="Flag")
+    with pytest.raises(ValueError, match="takes digit= of data=digits alone"):
+        domain.energies["class"](digit=3)
+    domain.default_energy("digits")
+    with pytest.raises(ValueError, match="takes digit=, 0 to 9, not label="):
+        domain.energies["class"](label="Flags")
+    domain.default_energy("shapes")
+    with pytest.raises(ValueError, match="shapes have no labels"):
+        domain.energies["class"]()
+
+
+def test_class_of_a_folder_is_trained_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("egflow_images.folder.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("egflow_images.classifier.COLOUR_STEPS", 60)
+    generator = np.random.default_rng(0)
+    for name, tint in (("red", (255, 40, 40)), ("blue", (40, 40, 255))):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(40):
+            noisy = np.clip(np.array(tint) + generator.normal(0, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(tmp_path / "in" / name / f"{i}.png")
+    domain = Images(size=8)
+    x = domain.data(str(tmp_path / "in"), 0).x
+    red = domain.energies["class"](label="red")
+    assert "training a classifier of blue, red" in capsys.readouterr().err
+    assert float(red(x[40:]).max()) < 0.69 < float(red(x[:40]).min())
+    again = domain.energies["class"](label="red")
+    assert "training" not in capsys.readouterr().err and torch.equal(again(x), red(x))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from egflow_images import folder
-from egflow_images.domain import Images, factor_metrics
+from egflow_images.domain import Images
 from egflow_images.emoji_set import CATEGORIES, emoji
 from egflow_images.energies import Factor
-from egflow_images.folder import read_folder
+from egflow_images.folder import read_array, read_folder
+from egflow_images.metrics import factor_metrics
 from egflow_images.shapes import FACTORS, MOST, RADIUS, Factors, colour, read, shapes
 from PIL import Image
 
@@ -171,3 +172,70 @@ def test_labels_are_conditions_where_there_are_some(tmp_path: Path) -> None:
         domain.data("shapes", 0)
     with pytest.raises(ValueError, match="lie in no sub-folders"):
         domain.data(str(tmp_path / "cats"), 0)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_array_is_pictures_in_any_order_of_its_axes(tmp_path: Path, channels: int) -> None:
+    generator = np.random.default_rng(0)
+    values = generator.integers(0, 256, (20, 8, 8, channels), dtype=np.uint8)
+    np.save(tmp_path / "last.npy", values)
+    np.save(tmp_path / "first.npy", values.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    np.save(tmp_path / "wide.npy", values.astype(np.float64))
+    (last, told), (first, silent), (wide, told_too) = (
+        read_array(tmp_path / f"{name}.npy") for name in ("last", "first", "wide")
+    )
+    assert "taken as [0, 255]" in told and "taken as [0, 255]" in told_too and not silent
+    assert last.shape == (20, min(channels, 3), 8, 8) and torch.equal(last, wide)
+    torch.testing.assert_close(last, first, rtol=0, atol=1e-6)
+    if channels == 4:
+        see_through = values[..., 3] == 0
+        assert see_through.any() and bool((last.movedim(1, -1)[torch.from_numpy(see_through)] == 1).all())
+    assert torch.equal(Images().data(str(tmp_path / "last.npy"), 0).x, last)
+    assert Images().default_energy(str(tmp_path / "last.npy")) == "ink"
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        (np.zeros((20, 8, 10, 3)), r"has shape \(20, 8, 10, 3\): square pictures"),
+        (np.zeros((20, 6, 6)), "6 pixels a side, which the network halves twice: cut or pad"),
+        (np.zeros((3, 8, 8)), "holds 3 pictures: at least 20"),
+        (np.full((20, 8, 8), -1.0), r"values from -1 to -1: \[0, 1\] or \[0, 255\] is needed"),
+        (np.full((20, 8, 8), np.nan), "values from nan to nan"),
+        (np.full((20, 8, 8), "a"), "no array of numbers"),
+        (np.full((20, 8, 8), None), "no array of numbers"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_refused(tmp_path: Path, values: np.ndarray, match: str) -> None:
+    np.save(tmp_path / "x.npy", values)
+    with pytest.raises(ValueError, match=match):
+        read_array(tmp_path / "x.npy")
+
+
+def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(b"none")
+    with pytest.raises(ValueError, match="no array of numbers"):
+        Images().data(str(tmp_path / "x.npy"), 0)
+
+
+def test_options_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"images\.width=20 must be a multiple of 8"):
+        Images(width=20)
+    with pytest.raises(ValueError, match=r"images\.attention must be true or false"):
+        Images(attention="yes")  # type: ignore[arg-type]
+
+
+def test_the_network_is_as_wide_and_deep_as_the_pictures_ask(tmp_path: Path) -> None:
+    small, large = Images(width=16), Images(attention=True)
+    config = small.network(small.data("shapes", 0)).config
+    assert config["width"] == 16 and config["levels"] == 2 and not config["attention"]
+    config = large.network(large.data("emoji", 0)).config
+    assert (
+        config["width"] == 64
+        and config["levels"] == 3
+        and config["fold"] == 2
+        and config["attention"]
+        and config["num_classes"] == 0
+    )
+    labelled = Images(labels=True)
+    assert labelled.network(labelled.data("emoji", 0)).config["num_classes"] == 10

@@ -55,6 +55,37 @@ def test_rows_do_not_mix() -> None:
     torch.testing.assert_close(net(x, t)[1:2], net(x[1:2], t[1:2]), rtol=1e-4, atol=1e-5)
 
 
+def test_folding_takes_pixels_together_and_apart_again() -> None:
+    net = stirred(fold=2, size=16)
+    x, t = inputs(size=16)
+    assert net(x, t).shape == x.shape and net.inlet.in_channels == 4
+    x = x.double().requires_grad_()
+    (gradient,) = torch.autograd.grad(net.double()(x, t.double())[0, 0, 0, 0], x)
+    assert (gradient[0] != 0).all() and (gradient[1:] == 0).all()
+    with pytest.raises(ValueError, match=r"size=12 cannot be folded by 2 and halved 2 times: pad .* multiple of 8"):
+        UNet(size=12, levels=3, fold=2)
+
+
+def test_attention_starts_at_nothing_and_then_learns() -> None:
+    torch.manual_seed(0)
+    net = UNet(width=8, attention=True)
+    bare = UNet(width=8)
+    bare.load_state_dict({name: value for name, value in net.state_dict().items() if "attention" not in name})
+    with torch.no_grad():
+        for one in (net, bare):
+            one.outlet.weight.fill_(0.1)
+    x, t = inputs()
+    torch.testing.assert_close(net(x, t), bare(x, t))
+    again = UNet(**net.config)
+    again.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        net.attention.out.weight.normal_()  # type: ignore[union-attr, operator]
+    assert (net(x, t) - bare(x, t)).abs().amax() > 1e-3
+    net(x, t).square().sum().backward()
+    gradient = net.attention.qkv.weight.grad  # type: ignore[union-attr]
+    assert isinstance(gradient, Tensor) and gradient.abs().sum() > 0
+
+
 def test_time_changes_the_output() -> None:
     net = stirred()
     x, t = inputs()

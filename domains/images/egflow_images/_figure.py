@@ -11,12 +11,12 @@ from einops import rearrange
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from egflow.report import Evidence
+    from egflow.report import Evidence, TiltReport
 
 ROWS, COLUMNS = 4, 20
 
 
-def grid_figure(evidence: Evidence, folder: Path) -> Path:
+def grid_figure(report: TiltReport, folder: Path) -> Path:
     """Draw ``folder/grid.png``: three blocks of pictures, each a plain random draw, with its mean energy.
 
     The weighted block is drawn with replacement in proportion to exp(−beta·E), so that few effective samples show as
@@ -25,6 +25,10 @@ def grid_figure(evidence: Evidence, folder: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    evidence = report.evidence
+    assert evidence is not None
+    weight = f"exp(−{evidence.beta:g}·E)" if isinstance(evidence.beta, float) else "exp(−beta·E)"
+    asked = f"what is asked for: data drawn in proportion to {weight}, E = {report.energy}"
     generator, count = torch.Generator().manual_seed(0), ROWS * COLUMNS
     weights = torch.softmax(evidence.log_w, dim=0)
     plain = torch.randperm(len(evidence.data), generator=generator)[:count]
@@ -32,9 +36,13 @@ def grid_figure(evidence: Evidence, folder: Path) -> Path:
     energies, allowed = evidence.energies.values, ~evidence.energies.forbidden
     generated_energies = evidence.sample_energies.values[~evidence.sample_energies.forbidden]
     blocks = [
-        ("data  (p)", evidence.data[plain], energies[allowed].mean()),
-        ("data, drawn in proportion to exp(−beta·E)  (q)", evidence.data[weighted], (weights * energies).sum()),
-        ("generated", evidence.samples[:count], generated_energies.mean()),
+        ("what there is: data", evidence.data[plain], energies[allowed].mean()),
+        (
+            f"what is asked for: data drawn in proportion to {asked}, E = {report.energy}",
+            evidence.data[weighted],
+            (weights * energies).sum(),
+        ),
+        ("what egflow makes: new pictures", evidence.samples[:count], generated_energies.mean()),
     ]
     figure = Figure(figsize=(COLUMNS * 0.45, 3 * (ROWS * 0.45 + 0.4)), layout="constrained")
     FigureCanvasAgg(figure)

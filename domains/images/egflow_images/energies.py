@@ -6,12 +6,13 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
 from einops import rearrange
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
+from torch import Tensor, nn
 
 from egflow.energy import EnergyModel
 from egflow_images.classifier import digit_classifier
@@ -235,6 +236,34 @@ class DigitClass(EnergyModel):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return -torch.log_softmax(self.classifier(x), dim=1)[:, self.digit]
+
+
+class PictureClass(EnergyModel):
+    """E(x) = −log p(label | x), in nats, by a classifier of pictures in colour (`egflow_images.classifier`).
+
+    Args:
+        classifier: logits of each label.
+        labels: their names.
+        label: the one that is wanted.
+
+    Raises:
+        ValueError: for a label that is none of them, naming them.
+    """
+
+    def __init__(self, classifier: nn.Module, labels: Sequence[str], label: str | None) -> None:
+        super().__init__()
+        if label not in labels:
+            near = get_close_matches(str(label), labels, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"class needs a label of the data, got {label!r}.{hint} They are: {', '.join(labels)}")
+        self.label, self.place, self.classifier = label, labels.index(label), classifier
+
+    def describe(self) -> str:
+        return f"class(label={self.label!r})"
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        _check_channels(x, 3, "class")
+        return -torch.log_softmax(self.classifier(x), dim=1)[:, self.place]
 
 
 def rgb(colour: str | Sequence[float]) -> tuple[float, float, float]:

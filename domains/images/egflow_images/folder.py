@@ -23,6 +23,7 @@ from egflow_images.emoji_set import on_white
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 CACHE = Path.home() / ".cache" / "egflow" / "images"
 LEAST = 20
+_CHANNELS = (1, 3, 4)
 _BROKEN = 0.05  # of the files, at most
 _SAID = 5  # broken files that are named
 _EVERY = 10.0  # seconds between lines of progress
@@ -34,6 +35,7 @@ class Pictures:
 
     Attributes:
         values: (N, size, size, 3) uint8, memory-mapped.
+        file: where they are kept.
         label: (N,) long, places of the sub-folders in ``classes``; None where some pictures lie in the folder itself.
         classes: names of the sub-folders.
         broken: files that are no pictures, with the reason.
@@ -41,6 +43,7 @@ class Pictures:
     """
 
     values: np.ndarray
+    file: Path
     label: Tensor | None
     classes: tuple[str, ...]
     broken: dict[str, str] = field(default_factory=dict)
@@ -85,7 +88,50 @@ def read_folder(folder: str | Path, size: int = 32, cache: str | Path | None = N
     names = [Path(name).parts for name in facts["names"]]
     classes = tuple(sorted({parts[0] for parts in names})) if all(len(parts) > 1 for parts in names) else ()
     label = torch.tensor([classes.index(parts[0]) for parts in names]) if len(classes) > 1 else None
-    return Pictures(values, label, classes if label is not None else (), facts["broken"], facts["shapes"])
+    return Pictures(values, kept, label, classes if label is not None else (), facts["broken"], facts["shapes"])
+
+
+def read_array(file: str | Path) -> tuple[Tensor, str]:
+    """The pictures of a ``.npy`` file as (N, c, h, w) float32 in [0, 1], and what was made of its values, or "".
+
+    Args:
+        file: (N, h, w), (N, c, h, w) or (N, h, w, c) with c of 1, 3 or 4 (the fourth is cover: laid on white), square;
+            bytes, or numbers in [0, 1] or [0, 255].
+
+    Raises:
+        ValueError: for anything else, naming what is wrong.
+    """
+    try:
+        values = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"data={file} is no array of numbers: {error}") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "uif":
+        raise ValueError(f"data={file} holds no array of numbers: save one with numpy.save")
+    if values.ndim == 3:
+        values = values[..., None]
+    elif values.ndim == 4 and values.shape[1] in _CHANNELS and values.shape[-1] not in _CHANNELS:
+        values = rearrange(values, "n c h w -> n h w c")
+    if values.ndim != 4 or values.shape[-1] not in _CHANNELS or values.shape[1] != values.shape[2]:
+        raise ValueError(
+            f"data={file} has shape {values.shape}: square pictures (N, size, size, c) or (N, c, size, size) are "
+            "needed, c of 1, 3 or 4"
+        )
+    if values.shape[1] % 4:
+        raise ValueError(
+            f"data={file} has pictures of {values.shape[1]} pixels a side, which the network halves twice: cut or pad "
+            "them to a multiple of 4"
+        )
+    if len(values) < LEAST:
+        raise ValueError(f"data={file} holds {len(values)} pictures: at least {LEAST} are needed")
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 255):
+        raise ValueError(f"data={file} has values from {low:g} to {high:g}: [0, 1] or [0, 255] is needed")
+    x, told = torch.from_numpy(np.array(values, dtype=np.float32)), ""
+    if values.dtype == np.uint8 or high > 1:
+        x, told = x / 255, f"values of 0 to {high:g} are taken as [0, 255] and divided by 255"
+    if x.shape[-1] == 4:
+        x = x[..., :3] * x[..., 3:] + 1 - x[..., 3:]
+    return rearrange(x, "n h w c -> n c h w").contiguous(), told
 
 
 def _prepare(found: list[Path], folder: Path, size: int, kept: Path, told: Path) -> None:
