@@ -86,6 +86,7 @@ def job_of(settings: Settings, device: torch.device, folder: Path) -> Job:
 
     trainer = dict(settings["trainer"])
     steps, batch_size = trainer.pop("steps"), trainer.pop("batch_size")
+    trainer.pop("base_steps", None)  # its methods train no base
     return Job(
         data=settings["data"],
         method=settings["method"],

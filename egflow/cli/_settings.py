@@ -96,6 +96,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "cache": _optional(_text),
         "cache_version": _optional(_text),
         "trainer.steps": _whole(1),
+        "trainer.base_steps": _optional(_whole(1)),
         "trainer.batch_size": _whole(1),
         "trainer.learning_rate": _POSITIVE,
         "trainer.ema": _number(0.0, 1.0, "a number in [0, 1)", closed=True),

@@ -111,8 +111,12 @@ def _run(
     folder: RunFolder,
 ) -> None:
     trainer, solver, data = dict(settings["trainer"]), settings["solver"], tilting.data
-    steps, batch_size = trainer.pop("steps"), trainer.pop("batch_size")
-    common: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "device": device, "seed": settings["seed"]}
+    steps, base_steps = trainer.pop("steps"), trainer.pop("base_steps", None)
+    common: dict[str, Any] = {
+        "batch_size": trainer.pop("batch_size"),
+        "device": device,
+        "seed": settings["seed"],
+    }
     options = {**trainer, "folder": folder.path, "resume": settings["resume"]}
     if base is None:
         base = data.base
@@ -126,6 +130,7 @@ def _run(
             path="vp" if settings["method"] == "ced" else None,
             sample_weight=data.sample_weight,
             options=TrainingOptions(**options, stage="base"),
+            steps=base_steps or steps,
             **common,
         )
     base.domain = settings["domain"]
@@ -150,6 +155,7 @@ def _run(
         log_p=log_p,
         max_calls=_calls_left(settings, tilting),
         options=TrainingOptions(**options, stage="tilt"),
+        steps=steps,
         cache=settings["cache"] if data.draws is not None else None,
         reporting=ReportOptions(
             n=settings["n"],
