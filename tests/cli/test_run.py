@@ -72,7 +72,7 @@ def test_the_folder_of_a_run(finished: tuple[Path, str]) -> None:
 
 
 def test_the_base_may_take_other_steps_than_the_tilt(tmp_path: Path) -> None:
-    result = shell(f"python -m egflow.train {SMALL} trainer.steps=20 trainer.base_steps=30 run_dir=run", tmp_path)
+    result = shell(f"python -m egflow.train {SMALL} trainer.base_steps=30 run_dir=run", tmp_path)
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "run" / "metrics.csv", newline="") as stream:
         last = {row["stage"]: int(row["step"]) for row in csv.DictReader(stream)}

@@ -37,11 +37,7 @@ def grid_figure(report: TiltReport, folder: Path) -> Path:
     generated_energies = evidence.sample_energies.values[~evidence.sample_energies.forbidden]
     blocks = [
         ("what there is: data", evidence.data[plain], energies[allowed].mean()),
-        (
-            f"what is asked for: data drawn in proportion to {asked}, E = {report.energy}",
-            evidence.data[weighted],
-            (weights * energies).sum(),
-        ),
+        (asked, evidence.data[weighted], (weights * energies).sum()),
         ("what egflow makes: new pictures", evidence.samples[:count], generated_energies.mean()),
     ]
     figure = Figure(figsize=(COLUMNS * 0.45, 3 * (ROWS * 0.45 + 0.4)), layout="constrained")

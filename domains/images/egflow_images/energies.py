@@ -120,9 +120,10 @@ class Colour(EnergyModel):
     def __init__(self, target: str | Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("target", torch.tensor(rgb(target)), persistent=False)
+        self.name = target if isinstance(target, str) else [round(float(one), 3) for one in target]
 
     def describe(self) -> str:
-        return f"colour(target={[round(one, 3) for one in self.target.tolist()]})"
+        return f"colour(target={self.name!r})"
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         _check_channels(x, 3, "colour")
