@@ -125,6 +125,5 @@ def rows_of(
             "seconds": round(seconds * 1_000 / n, 1),
             "training": round(minutes, 1) if method == "egflow" else None,
         })  # fmt: skip
-        torch.save(made[:60], folder / f"{name.partition('(')[0]}-{method}.pt") if part == 1 else None
         print(rows[-1], flush=True)
     return rows

@@ -129,7 +129,7 @@ class Domain(Protocol):
         ...
 
     def default_energy(self, name: str | None) -> str:
-        """The preset used for ``data=name`` when neither ``energy=`` nor ``score=`` is given."""
+        """The preset for ``data=name`` where no ``energy=`` or ``score=`` is given; asked before one is made."""
         ...
 
     def network(self, data: Data) -> nn.Module | None:

@@ -50,7 +50,8 @@ def choose_energy(settings: Settings, domain: Domain, *, from_folder: bool = Fal
         ValueError: for a name that means nothing (the nearest preset is named), or code that does not give an energy.
     """
     is_score = settings.get("score") is not None
-    text = settings["score"] if is_score else settings["energy"] or domain.default_energy(settings["data"])
+    usual = domain.default_energy(settings["data"])  # it tells the domain which data its presets are about
+    text = settings["score"] if is_score else settings["energy"] or usual
     names = split_list(text)
     if from_folder and not all(is_preset(name, domain.energies) for name in names):
         key = "score" if is_score else "energy"

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
 from egflow._files import write_text
 from egflow.cli._compose import Settings
 
 _ATTEMPTS = 100
+_MOST_BYTES = 2**20
+_INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")  # after no backslash, or an even number of them
 
 
 def stamped(parent: Path) -> Path:
@@ -124,12 +127,29 @@ def load_settings(folder: str | Path) -> Settings:
     if not file.is_file():
         raise FileNotFoundError(f"{folder} holds no run (no config.yaml in it)")
     try:
-        settings = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+        settings = OmegaConf.to_container(OmegaConf.create(_plain(file)), resolve=True)
     except Exception as error:  # yaml's and OmegaConf's errors have no common class
         raise ValueError(f"{file} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("domain"), str):
         raise ValueError(f"{file} is damaged: it names no domain")
     return {str(key): value for key, value in settings.items()}
+
+
+def _plain(file: Path) -> str:
+    """The text of a config file that is data alone: small, without aliases, which can grow without end, or resolvers.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if (size := file.stat().st_size) > _MOST_BYTES:
+        raise ValueError(f"it has {size:,} bytes, more than the {_MOST_BYTES:,} allowed")
+    text = file.read_text(encoding="utf-8")
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it holds an alias, and egflow writes none")
+        if isinstance(event, yaml.ScalarEvent) and _INTERPOLATION.search(event.value):
+            raise ValueError(f"{event.value!r} in it would be resolved, and egflow writes no such value")
+    return text
 
 
 def _escape(value: Any) -> Any:

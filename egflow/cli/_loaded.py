@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from egflow._inputs import pick_device
+from egflow._untrusted import read_json
 from egflow.cli._compose import Settings
 from egflow.cli._folder import load_settings, stamped
 from egflow.cli._settings import domain_options
@@ -89,10 +90,8 @@ def out_folder(out: str | None, run: Path, kind: str) -> Path:
 
 def _is_foreign(path: Path) -> bool:
     """Whether the saved network is of a domain's own class, which only the domain can make again."""
-    import json
-
     try:
-        return json.loads((path / "model" / "model.json").read_text(encoding="utf-8"))["network"]["name"] is None
+        return read_json(path / "model" / "model.json")["network"]["name"] is None
     except (ValueError, KeyError, TypeError):
         return False  # Flow.load tells what is wrong
 

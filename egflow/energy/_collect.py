@@ -80,6 +80,7 @@ def run(
         raise EnergyError(f"energy {name} works on {energy.on!r} objects, and no decoder of that name was bound to it")
     if energy.decode is not None:
         items = decoded(energy.decode, items, name)
+    if energy.decode is not None and not isinstance(items, Tensor):
         legible = np.array([item is not None for item in items])
         values[todo[~legible]] = np.inf
         items = [item for item in items if item is not None]

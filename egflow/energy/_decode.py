@@ -12,14 +12,15 @@ from egflow.energy._errors import EnergyError, own_message
 Decoder = Callable[[Tensor], Sequence[Any]]
 
 
-def decoded(decode: Decoder, x: Tensor, name: str) -> list[Any]:
-    """The decoder's objects, one a row.
+def decoded(decode: Decoder, x: Tensor, name: str) -> Tensor | list[Any]:
+    """The decoder's objects, one a row: a tensor where it makes one.
 
     Raises:
         EnergyError: where the decoder raises, or returns another number of objects.
     """
     try:
-        objects = list(decode(x))
+        objects = decode(x)
+        objects = objects if isinstance(objects, Tensor) else list(objects)
     except Exception as error:  # a decoder is foreign code
         raise EnergyError(f"the decoder of energy {name} failed: {own_message(error)}") from error
     if len(objects) != x.shape[0]:

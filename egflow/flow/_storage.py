@@ -1,7 +1,7 @@
 """A flow on disk: weights.safetensors + model.json, the report beside them, the base in ``base/``. Never a pickle.
 
 model.json carries names from `egflow.network.NETWORKS` and `egflow.path.PATHS` with plain parameters, and the SHA-256
-of the weights. Nothing in it is imported or run.
+of the weights. Nothing in it is imported or run; what it asks for is held against the weights before memory is taken.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from egflow._files import write_atomic, write_folder, write_text
+from egflow._untrusted import check_config, check_shapes, finite_shape, member, read_json, read_tensors
 from egflow.network import NETWORKS, AtBeta
 from egflow.path import PATHS, TOKEN_PATHS
 from egflow.solver import Tuned
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from egflow.flow._flow import Flow
 
 SCHEMA = "egflow-model/1"
+_MOST_BASES = 2
 
 
 def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
@@ -74,26 +76,30 @@ def _write(flow: Flow, folder: Path) -> None:
 
 def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> Flow:
     """Read a flow back; see `Flow.load`."""
+    return _read(Path(folder), network, 0)
+
+
+def _read(source: Path, own: nn.Module | None, depth: int) -> Flow:
     from egflow.report import TiltReport
 
-    source = Path(folder)
-    description, weights = source / "model.json", source / "weights.safetensors"
+    description, weights = member(source, "model.json"), member(source, "weights.safetensors")
     for file in (description, weights):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: {source} is not a whole saved model")
-    try:
-        model = json.loads(description.read_text(encoding="utf-8"))
-        schema = model["schema"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{description} is truncated or altered: {error}") from None
+    model = read_json(description)
+    schema = model.get("schema") if isinstance(model, dict) else None
+    if schema is None:
+        raise ValueError(f"{description} is truncated or altered: it has no schema")
     if schema != SCHEMA:
         raise ValueError(f"{description} has schema {schema!r}, this version reads {SCHEMA!r}")
     if _sha256(weights) != model.get("weights_sha256"):
         raise ValueError(f"{weights} is truncated or altered: its checksum is not the one in model.json")
     try:
-        tensors = load_file(weights)
-        module = _network(model["network"], network, description)
-        module.load_state_dict({key[8:]: value for key, value in tensors.items() if key.startswith("network.")})
+        tensors = read_tensors(weights)
+        model["event_shape"] = finite_shape(model["event_shape"], description)
+        stored = {key[8:]: value for key, value in tensors.items() if key.startswith("network.")}
+        module = _network(model["network"], own, stored, description)
+        module.load_state_dict(stored)
         module.to(tensors["shift"].dtype).eval()
         flow = _flow(model, module, tensors)
         flow.condition_shape = None if model["condition_shape"] is None else tuple(model["condition_shape"])
@@ -104,10 +110,13 @@ def load_flow(folder: str | PathLike[str], network: nn.Module | None = None) -> 
         flow.tuned = None if model["tuned"] is None else Tuned.from_dict(model["tuned"])
     except (SafetensorError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(f"{source} does not hold a model this version can read: {error}") from None
-    if (source / "report.json").is_file():
-        flow.report = TiltReport.load(source / "report.json")
-    if (source / "base").is_dir():
-        flow.base = load_flow(source / "base", network)
+    report, base = member(source, "report.json"), member(source, "base")
+    if report.is_file():
+        flow.report = TiltReport.load(report)
+    if base.is_dir():
+        if depth == _MOST_BASES:
+            raise ValueError(f"{base}: a base of a base of a base is no model of egflow's")
+        flow.base = _read(base, own, depth + 1)
     return flow
 
 
@@ -137,7 +146,7 @@ def _flow(model: dict[str, Any], module: nn.Module, tensors: dict[str, Tensor]) 
     )
 
 
-def _network(stored: dict[str, Any], own: nn.Module | None, file: Path) -> nn.Module:
+def _network(stored: dict[str, Any], own: nn.Module | None, tensors: dict[str, Tensor], file: Path) -> nn.Module:
     if stored["name"] is None:
         if own is None:
             raise ValueError(
@@ -149,8 +158,16 @@ def _network(stored: dict[str, Any], own: nn.Module | None, file: Path) -> nn.Mo
         return copy.deepcopy(own)
     if stored["name"] not in NETWORKS:
         raise ValueError(f"{file}: unknown network {stored['name']!r}; known: {', '.join(NETWORKS)}")
-    network = NETWORKS[stored["name"]](**stored["config"])
-    return AtBeta(network, torch.tensor(stored["at"])) if stored.get("at") else network
+    check_config(stored["config"], file)
+    at = torch.tensor(stored["at"]) if stored.get("at") else None
+
+    def make() -> nn.Module:
+        network = NETWORKS[stored["name"]](**stored["config"])
+        return network if at is None else AtBeta(network, at)
+
+    with torch.device("meta"):  # takes no memory, whatever the config says
+        check_shapes(make(), tensors, file)
+    return make()
 
 
 def _sha256(file: Path) -> str:

@@ -43,7 +43,7 @@ def default_network(event_shape: Sequence[int], condition: Tensor | None) -> nn.
     if len(event_shape) == 3 and event_shape[1] == event_shape[2] and event_shape[1] % 4 == 0:
         channels, size, _ = event_shape
         if size >= 32 and size % 8 == 0:
-            return UNet(channels, size, width=64, levels=3, fold=2, attention=False, **sizes)
+            return UNet(channels, size, width=64, levels=3, patch=2, attention=False, **sizes)
         return UNet(channels, size, attention=False, **sizes)
     if math.prod(event_shape) <= 8:
         return MLP(event_shape, width=128, frequencies=(1.0, 2.0, 4.0), **sizes)

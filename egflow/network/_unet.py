@@ -32,7 +32,7 @@ class UNet(nn.Module):
         num_classes: number of condition labels, or 0.
         beta_dim: number of betas the field is a function of, or 0.
         attention: whether the pixels of the last resolution attend to each other; for a GPU.
-        fold: the first resolution takes fold x fold pixels as one, of fold² times the channels.
+        patch: the first resolution takes patch x patch pixels as one, of patch² times the channels.
 
     Raises:
         ValueError: for a size that cannot be folded and halved that often, or a width that is no multiple of 8.
@@ -54,12 +54,12 @@ class UNet(nn.Module):
         num_classes: int = 0,
         beta_dim: int = 0,
         attention: bool = False,
-        fold: int = 1,
+        patch: int = 1,
     ) -> None:
         super().__init__()
-        part = fold * 2 ** max(levels - 1, 0)
-        if size < 1 or levels < 1 or fold < 1 or size % part:
-            folded = f"folded by {fold} and " if fold != 1 else ""
+        part = patch * 2 ** max(levels - 1, 0)
+        if size < 1 or levels < 1 or patch < 1 or size % part:
+            folded = f"cut into patches of {patch} and " if patch != 1 else ""
             raise ValueError(
                 f"size={size} cannot be {folded}halved {levels - 1} times: "
                 f"pad the pictures to a multiple of {part}, or pass fewer levels"
@@ -76,7 +76,7 @@ class UNet(nn.Module):
             "num_classes": num_classes,
             "beta_dim": beta_dim,
             "attention": attention,
-            "fold": fold,
+            "patch": patch,
         }
         widths = [width * min(2**level, 2) for level in range(levels)]
         embedding = 4 * width
@@ -84,7 +84,7 @@ class UNet(nn.Module):
         conditional = condition_dim + num_classes > 0
         self.condition = ConditionEmbedding(embedding, condition_dim, num_classes) if conditional else None
         self.beta = BetaEmbedding(embedding, beta_dim) if beta_dim else None
-        self.inlet = nn.Conv2d(channels * fold**2, width, 3, padding=1)
+        self.inlet = nn.Conv2d(channels * patch**2, width, 3, padding=1)
         self.down = nn.ModuleList(
             nn.ModuleList(ResidualBlock(inner, inner, embedding) for _ in range(blocks)) for inner in widths
         )
@@ -98,7 +98,7 @@ class UNet(nn.Module):
             for inner in widths
         )
         self.unfold = nn.ModuleList(nn.Conv2d(inner, 4 * outer, 1) for outer, inner in pairwise(widths))
-        self.outlet = nn.Conv2d(width, channels * fold**2, 3, padding=1)
+        self.outlet = nn.Conv2d(width, channels * patch**2, 3, padding=1)
         self.norm = nn.GroupNorm(GROUPS, width)
         nn.init.zeros_(self.outlet.weight)
         nn.init.zeros_(_bias(self.outlet))
@@ -116,8 +116,8 @@ class UNet(nn.Module):
         if self.beta is not None:
             embedding = embedding + self.beta(beta)
         embedding = F.silu(embedding)
-        fold = self.config["fold"]
-        h, kept = self.inlet(rearrange(x, "b c (h i) (w j) -> b (c i j) h w", i=fold, j=fold)), []
+        patch = self.config["patch"]
+        h, kept = self.inlet(rearrange(x, "b c (h i) (w j) -> b (c i j) h w", i=patch, j=patch)), []
         for level, blocks in enumerate(self.down):
             if level:
                 h = self.fold[level - 1](rearrange(h, "b c (h i) (w j) -> b (c i j) h w", i=2, j=2))
@@ -132,7 +132,7 @@ class UNet(nn.Module):
             if level:
                 h = rearrange(self.unfold[level - 1](h), "b (c i j) h w -> b c (h i) (w j)", i=2, j=2)
         h = self.outlet(F.silu(self.norm(h)))
-        return rearrange(h, "b (c i j) h w -> b c (h i) (w j)", i=fold, j=fold)
+        return rearrange(h, "b (c i j) h w -> b c (h i) (w j)", i=patch, j=patch)
 
 
 class ResidualBlock(nn.Module):
@@ -158,11 +158,11 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """x + the attention of pixels to each other, in heads of 16 channels or fewer; zero at the start."""
+    """x + the attention of pixels to each other, in heads of 16 channels, or 8; zero at the start."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = max(1, width // 16)
+        self.heads = width // math.gcd(width, 16)
         self.norm, self.qkv, self.out = (
             nn.GroupNorm(GROUPS, width),
             nn.Conv2d(width, 3 * width, 1),

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from egflow._untrusted import read_json
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -176,8 +178,8 @@ class TiltReport:
         file = Path(file)
         file = file / FILE_NAME if file.is_dir() else file
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            content = read_json(file)
+        except ValueError as error:
             raise ValueError(f"{file} is not a report: {error}") from None
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             got = content.get("schema") if isinstance(content, dict) else type(content).__name__

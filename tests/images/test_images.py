@@ -11,7 +11,7 @@ from egflow_images.classifier import digit_classifier
 from egflow_images.digits import digits
 from egflow_images.domain import Images
 from egflow_images.energies import DigitClass, Ink, Symmetry
-from egflow_images.metrics import feature_metrics, near_copy_share
+from egflow_images.metrics import feature_metrics, near_copy_share, picture_metrics
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -158,22 +158,38 @@ def test_features_tell_exact_draws_from_wrong_and_from_poor_ones() -> None:
     known = evidence(Images(), "ink", 20.0)
     generator = torch.Generator().manual_seed(1)
     known.samples = x[torch.multinomial(known.log_w.softmax(0), 1_000, replacement=True, generator=generator)]
-    exact = feature_metrics(known)  # type: ignore[arg-type]
+    exact = feature_metrics(known, digit_classifier())  # type: ignore[arg-type]
     assert exact["feature_distance"] < 1.3 * exact["feature_distance_floor"]
-    known.samples = x[torch.randint(len(x), (1_000,), generator=generator)] * 0.7
-    wrong = feature_metrics(known)  # type: ignore[arg-type]
+    known.samples = x[torch.randint(len(x), (1_000,), generator=generator)] * 0.3
+    wrong = feature_metrics(known, digit_classifier())  # type: ignore[arg-type]
     assert wrong["feature_distance"] > 2 * wrong["feature_distance_floor"]
     known.samples = x[:1].repeat(1_000, 1, 1, 1) + 1e-3 * torch.randn(1_000, 1, 8, 8, generator=generator)
-    poor = feature_metrics(known)  # type: ignore[arg-type]
+    poor = feature_metrics(known, digit_classifier())  # type: ignore[arg-type]
     assert poor["feature_recall"] < 0.1 < poor["feature_recall_of_data"]
     known.samples = torch.rand(1_000, 1, 8, 8, generator=generator)
-    noise = feature_metrics(known)  # type: ignore[arg-type]
+    noise = feature_metrics(known, digit_classifier())  # type: ignore[arg-type]
     assert noise["feature_precision"] < 0.2 < noise["feature_precision_of_data"]
 
 
-def test_there_are_no_features_of_pictures_that_no_classifier_knows() -> None:
-    x = torch.rand(40, 1, 16, 16)
-    assert feature_metrics(SimpleNamespace(data=x, samples=x, log_w=torch.zeros(40))) == {}  # type: ignore[arg-type]
+def test_only_what_is_known_of_the_set_is_measured() -> None:
+    for name, shape, some in (
+        ("mine.npy", (1, 8, 8), set()),
+        ("digits", (1, 8, 8), {"feature_distance", "digit_3_target"}),
+        ("mine.npy", (3, 8, 8), {"feature_distance"}),
+        ("shapes", (3, 16, 16), {"feature_distance", "hue_tv"}),
+    ):
+        x = torch.rand(60, *shape, generator=torch.Generator().manual_seed(0))
+        known = SimpleNamespace(data=x, samples=x, log_w=torch.zeros(60), held_out=torch.arange(20))
+        found = picture_metrics(known, name)  # type: ignore[arg-type]
+        keys = {key for key in found if "near_copy" not in key}
+        assert some <= keys and (some or not keys)
+
+
+def test_copies_are_counted_where_the_data_repeat_themselves() -> None:
+    x = torch.rand(300, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    train = torch.cat([x, x[:30]])
+    assert near_copy_share(train[:100], train) == 1
+    assert near_copy_share(x[:1].repeat(20, 1, 1, 1), x[:1].repeat(50, 1, 1, 1)) == 0  # nothing to tell near by
 
 
 def test_the_grid_is_drawn_also_for_few_samples(tmp_path: Path) -> None:

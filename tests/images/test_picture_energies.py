@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from egflow_images.shapes import shapes
 from PIL import Image
 from torch import Tensor
 
+from egflow.cli._energy import choose_energy
 from egflow.report import held_out_split
 
 
@@ -40,7 +42,7 @@ def test_colour_on_discs_is_a_function_of_their_hue() -> None:
     energy = Colour("red")(x)
     order = ((factors.hue + 0.5) % 1.0 - 0.5).abs().argsort()
     assert energy[order][:50].max() < energy[order][200:].min()
-    assert Colour("red").describe() == "colour(target=[1.0, 0.0, 0.0])"
+    assert Colour("red").describe() == "colour(target='red')"
 
 
 def test_colours_may_be_named_in_three_ways() -> None:
@@ -139,3 +141,36 @@ def test_class_of_a_folder_is_trained_once_and_kept(
     assert float(red(x[40:]).max()) < 0.69 < float(red(x[:40]).min())
     again = domain.energies["class"](label="red")
     assert "training" not in capsys.readouterr().err and torch.equal(again(x), red(x))
+
+
+def test_a_file_to_be_similar_to_must_be_a_picture(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Similar(str(tmp_path / "none.png"))
+    for name, content in (("text.png", b"none"), ("cut.png", None)):
+        if content is None:
+            Image.new("RGB", (64, 64)).save(tmp_path / name)
+            content = (tmp_path / name).read_bytes()[:60]
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="of similar is no picture"):
+            Similar(str(tmp_path / name))
+    with pytest.raises(ValueError, match="of similar is no picture"):
+        Similar(str(tmp_path))
+
+
+def settings(data: str, energy: str) -> dict[str, Any]:
+    """What the command line hands on of ``data=`` and ``energy=``."""
+    return {"domain": "images", "data": data, "score": None, "energy": energy, "cache": None}
+
+
+def test_the_command_line_finds_the_classes_of_its_data(tmp_path: Path) -> None:
+    assert choose_energy(settings("digits", "class"), Images(digit=7)).energies[0].describe() == "class(digit=7)"
+    chosen = choose_energy(settings("emoji", "class(label='Food & Drink')"), Images())
+    assert chosen.energies[0].describe() == "class(label='Food & Drink')"
+    with pytest.raises(ValueError, match="shapes have no labels"):
+        choose_energy(settings("shapes", "class"), Images())
+
+
+def test_a_function_of_ones_own_gets_pictures_in_their_range(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def root(x):\n    assert x.ndim == 4\n    return x.sqrt().mean((1, 2, 3))\n")
+    energy = choose_energy(settings("shapes", f"{tmp_path}/mine.py:root"), Images()).energies[0]
+    assert energy(torch.tensor([-0.1, 4.0])[:, None, None, None].expand(2, 3, 8, 8)).tolist() == [0.0, 1.0]

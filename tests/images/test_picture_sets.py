@@ -12,9 +12,9 @@ from egflow_images import folder
 from egflow_images.domain import Images
 from egflow_images.emoji_set import CATEGORIES, emoji
 from egflow_images.energies import Factor
-from egflow_images.folder import read_array, read_folder
+from egflow_images.folder import read_array, read_folder, read_picture
 from egflow_images.metrics import factor_metrics
-from egflow_images.shapes import FACTORS, MOST, RADIUS, Factors, colour, read, shapes
+from egflow_images.shapes import FACTORS, MOST, RADIUS, colour, read, shapes
 from PIL import Image
 
 
@@ -155,7 +155,6 @@ def test_the_domain_knows_its_sets_and_folders(tmp_path: Path, capsys: pytest.Ca
         Images(size=30)
     with pytest.raises(ValueError, match=r"images\.n_shapes"):
         Images(n_shapes=1)
-    assert isinstance(read(data.x), Factors)
 
 
 def test_labels_are_conditions_where_there_are_some(tmp_path: Path) -> None:
@@ -191,7 +190,7 @@ def test_an_array_is_pictures_in_any_order_of_its_axes(tmp_path: Path, channels:
         see_through = values[..., 3] == 0
         assert see_through.any() and bool((last.movedim(1, -1)[torch.from_numpy(see_through)] == 1).all())
     assert torch.equal(Images().data(str(tmp_path / "last.npy"), 0).x, last)
-    assert Images().default_energy(str(tmp_path / "last.npy")) == "ink"
+    assert Images().default_energy(str(tmp_path / "last.npy")) == "brightness(target=0.5)"
 
 
 @pytest.mark.parametrize(
@@ -201,6 +200,8 @@ def test_an_array_is_pictures_in_any_order_of_its_axes(tmp_path: Path, channels:
         (np.zeros((20, 6, 6)), "6 pixels a side, which the network halves twice: cut or pad"),
         (np.zeros((3, 8, 8)), "holds 3 pictures: at least 20"),
         (np.full((20, 8, 8), -1.0), r"values from -1 to -1: \[0, 1\] or \[0, 255\] is needed"),
+        (np.full((20, 8, 8), 1.7), "values from 1.7 to 1.7"),
+        (np.zeros((20, 0, 0)), "holds 20 pictures"),
         (np.full((20, 8, 8), np.nan), "values from nan to nan"),
         (np.full((20, 8, 8), "a"), "no array of numbers"),
         (np.full((20, 8, 8), None), "no array of numbers"),
@@ -210,6 +211,27 @@ def test_arrays_that_are_no_pictures_are_refused(tmp_path: Path, values: np.ndar
     np.save(tmp_path / "x.npy", values)
     with pytest.raises(ValueError, match=match):
         read_array(tmp_path / "x.npy")
+
+
+def test_values_a_little_past_their_range_are_cut_and_small_bytes_are_kept(tmp_path: Path) -> None:
+    np.save(tmp_path / "wide.npy", np.linspace(-0.1, 1.02, 20 * 64).reshape(20, 8, 8))
+    x, told = read_array(tmp_path / "wide.npy")
+    assert "cut to [0, 1]" in told and float(x.min()) == 0 and float(x.max()) == 1 and float(x.mean()) > 0.4
+    for kind in (np.uint8, np.bool_):
+        np.save(tmp_path / "two.npy", (np.arange(20 * 64) % 2).astype(kind).reshape(20, 8, 8))
+        x, told = read_array(tmp_path / "two.npy")
+        assert not told and float(x.mean()) == 0.5
+    np.save(tmp_path / "small.npy", np.zeros((30, 3, 4, 4)))
+    assert read_array(tmp_path / "small.npy")[0].shape == (30, 3, 4, 4)
+
+
+def test_sixteen_bits_keep_their_range_and_floats_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 32_896, dtype=np.uint16)).save(tmp_path / "deep.png")
+    values, shape = read_picture(tmp_path / "deep.png", 8)
+    assert shape.startswith("I;16") and (values == 128).all()
+    Image.fromarray(np.full((8, 8), 0.5, dtype=np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(ValueError, match="mode F does not say where white is"):
+        read_picture(tmp_path / "float.tiff", 8)
 
 
 def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
@@ -225,7 +247,7 @@ def test_options_that_cannot_be_are_refused() -> None:
         Images(attention="yes")  # type: ignore[arg-type]
 
 
-def test_the_network_is_as_wide_and_deep_as_the_pictures_ask(tmp_path: Path) -> None:
+def test_the_network_is_as_wide_and_deep_as_the_pictures_ask() -> None:
     small, large = Images(width=16), Images(attention=True)
     config = small.network(small.data("shapes", 0)).config
     assert config["width"] == 16 and config["levels"] == 2 and not config["attention"]
@@ -233,7 +255,7 @@ def test_the_network_is_as_wide_and_deep_as_the_pictures_ask(tmp_path: Path) -> 
     assert (
         config["width"] == 64
         and config["levels"] == 3
-        and config["fold"] == 2
+        and config["patch"] == 2
         and config["attention"]
         and config["num_classes"] == 0
     )

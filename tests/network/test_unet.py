@@ -55,15 +55,23 @@ def test_rows_do_not_mix() -> None:
     torch.testing.assert_close(net(x, t)[1:2], net(x[1:2], t[1:2]), rtol=1e-4, atol=1e-5)
 
 
-def test_folding_takes_pixels_together_and_apart_again() -> None:
-    net = stirred(fold=2, size=16)
+def test_patches_take_pixels_together_and_apart_again() -> None:
+    net = stirred(patch=2, size=16)
     x, t = inputs(size=16)
     assert net(x, t).shape == x.shape and net.inlet.in_channels == 4
     x = x.double().requires_grad_()
     (gradient,) = torch.autograd.grad(net.double()(x, t.double())[0, 0, 0, 0], x)
     assert (gradient[0] != 0).all() and (gradient[1:] == 0).all()
-    with pytest.raises(ValueError, match=r"size=12 cannot be folded by 2 and halved 2 times: pad .* multiple of 8"):
-        UNet(size=12, levels=3, fold=2)
+    with pytest.raises(
+        ValueError, match=r"size=12 cannot be cut into patches of 2 and halved 2 times: pad .* multiple of 8"
+    ):
+        UNet(size=12, levels=3, patch=2)
+
+
+@pytest.mark.parametrize("width", [8, 24, 56, 64])
+def test_attention_has_heads_at_any_width(width: int) -> None:
+    net = UNet(width=width, levels=1, attention=True)
+    assert net(*inputs()).shape == (3, 1, 8, 8)
 
 
 def test_attention_starts_at_nothing_and_then_learns() -> None:

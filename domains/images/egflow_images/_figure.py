@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange
@@ -43,8 +43,7 @@ def grid_figure(report: TiltReport, folder: Path) -> Path:
     figure = Figure(figsize=(COLUMNS * 0.45, 3 * (ROWS * 0.45 + 0.4)), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, pictures, energy) in zip(figure.subplots(3, 1), blocks, strict=True):
-        tiled = tile(pictures)
-        axes.imshow(tiled.numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        show(axes, pictures, ROWS, COLUMNS)
         axes.set_title(f"{title}   mean energy {float(energy):.4g}", loc="left", fontsize=10)
         axes.set_axis_off()
     file = folder / "grid.png"
@@ -70,7 +69,7 @@ def labelled_rows(file: Path, rows: Sequence[Tensor], titles: Sequence[str]) -> 
     figure = Figure(figsize=(1.4 + 0.55 * count, 0.65 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, pictures, title in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, titles, strict=True):
-        axes.imshow(tile(pictures, 1, count).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        show(axes, pictures, 1, count)
         axes.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -79,8 +78,15 @@ def labelled_rows(file: Path, rows: Sequence[Tensor], titles: Sequence[str]) -> 
     return file
 
 
-def tile(pictures: Tensor, rows: int = ROWS, columns: int = COLUMNS) -> Tensor:
-    """(up to rows·columns, c, h, w) in [0, 1] -> one (height, width, c) picture with thin light lines in between."""
-    pictures = torch.nn.functional.pad(pictures.detach().cpu().float().clamp(0, 1), (0, 1, 0, 1), value=0.15)
+def show(axes: Any, pictures: Tensor, rows: int, columns: int) -> None:
+    """Draw pictures (n, c, h, w) side by side; those of the digits' shape as ink on paper."""
+    ink = tuple(pictures.shape[1:]) == (1, 8, 8)
+    tiled = tile(pictures, rows, columns, 0.15 if ink else 0.85)
+    axes.imshow(tiled.numpy(), cmap="gray_r" if ink else "gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+def tile(pictures: Tensor, rows: int, columns: int, line: float) -> Tensor:
+    """(up to rows·columns, c, h, w) in [0, 1] -> one (height, width, c) picture with thin lines in between."""
+    pictures = torch.nn.functional.pad(pictures.detach().cpu().float().clamp(0, 1), (0, 1, 0, 1), value=line)
     blank = torch.zeros(rows * columns - len(pictures), *pictures.shape[1:])
     return rearrange(torch.cat([pictures, blank]), "(r k) c h w -> (r h) (k w) c", r=rows)

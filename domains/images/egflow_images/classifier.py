@@ -99,7 +99,7 @@ def emoji_classifier() -> ColourClassifier:
     return model.eval().requires_grad_(False)
 
 
-def colour_classifier(x: Tensor, labels: Tensor) -> ColourClassifier:
+def colour_classifier(x: Tensor, labels: Tensor, classes: int) -> ColourClassifier:
     """A classifier of pictures in colour, trained on their training part; the caller's random state is left.
 
     Training pictures are moved by two pixels at most, and mirrored at random.
@@ -107,10 +107,11 @@ def colour_classifier(x: Tensor, labels: Tensor) -> ColourClassifier:
     Args:
         x: (N, 3, h, w) in [0, 1].
         labels: (N,) long from 0.
+        classes: how many labels there are.
     """
     kept, _ = held_out_split(len(x))
     x, labels = x[kept], labels[kept]
-    classes, size = int(labels.max()) + 1, x.shape[-1]
+    size = x.shape[-1]
 
     def batch() -> tuple[Tensor, Tensor]:
         index = torch.randint(len(x), (BATCH,))
@@ -128,7 +129,7 @@ def classifier_of_folder(found: Pictures) -> ColourClassifier:
     file = found.file.with_suffix(".classifier.safetensors")
     if not file.exists():
         print(f"egflow: training a classifier of {', '.join(found.classes)}: some minutes, once", file=sys.stderr)
-        model = colour_classifier(found.x(), found.label)
+        model = colour_classifier(found.x(), found.label, len(found.classes))
         write_atomic(file, lambda place: save_file(model.state_dict(), place))
     model = ColourClassifier(len(found.classes))
     model.load_state_dict(load_file(file))
@@ -153,7 +154,7 @@ def _trained(make: Callable[[], Model], batch: Callable[[], tuple[Tensor, Tensor
 
 if __name__ == "__main__":
     known = emoji()
-    made = colour_classifier(known.x, known.category)
+    made = colour_classifier(known.x, known.category, len(CATEGORIES))
     save_file(made.state_dict(), EMOJI_FILE)
     _, held = held_out_split(len(known.x))
     right = (made(known.x[held]).argmax(1) == known.category[held]).double().mean()

@@ -59,6 +59,7 @@ class Images:
         torch.Size([1797, 1, 8, 8])
     """
 
+    energy_options: Mapping[str, Any] = {"on": "image"}
     constant_hint = "pictures are in [0, 1], not in [0, 255]"
 
     def __init__(
@@ -73,7 +74,8 @@ class Images:
         for name, value in (("labels", labels), ("attention", attention)):
             if not isinstance(value, bool):
                 raise ValueError(f"images.{name} must be true or false, got {value!r}")
-        for name, value, least in (("n_shapes", n_shapes, 100), ("size", size, 4), ("width", width or 8, 8)):
+        wide = 8 if width is None else width
+        for name, value, least in (("n_shapes", n_shapes, 100), ("size", size, 4), ("width", wide, 8)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"images.{name} must be a whole number of at least {least}, got {value!r}")
         if size % 4:
@@ -112,7 +114,7 @@ class Images:
         if name == "emoji":
             category = emoji().category if self.labels else None
             return Data(x=emoji().x, condition=category, has_density=False, info={"data": "emoji"})
-        if name.endswith(".npy"):
+        if Path(name).is_file():
             if self.labels:
                 raise ValueError("images.labels=true: an array of pictures has no labels; a folder of folders does")
             x, told = read_array(name)
@@ -130,9 +132,11 @@ class Images:
         return Data(x=found.x(), condition=found.label if self.labels else None, has_density=False, info=info)
 
     def default_energy(self, name: str | None) -> str:
-        """``ink`` of the digits and of arrays, ``colour`` red of what surely has colours."""
+        """``ink`` of the digits, ``brightness`` of arrays, ``colour`` red of what surely has colours."""
         name = self._check(name)
-        return "ink" if name == "digits" or name.endswith(".npy") else "colour(target='red')"
+        if name == "digits":
+            return "ink"
+        return "brightness(target=0.5)" if Path(name).is_file() else "colour(target='red')"
 
     def network(self, data: Data) -> nn.Module | None:
         """The core's own network for square pictures, an `egflow.network.UNet`, as wide as was asked for."""
@@ -166,23 +170,25 @@ class Images:
         """Near copies, the distance, precision and recall of features, and shares: see `egflow_images.metrics`."""
         if report.evidence is None:
             return {}
-        return picture_metrics(report.evidence, shapes=self._name == "shapes")
+        return picture_metrics(report.evidence, self._name)
 
     def _class(self, usual: int, digit: int | None = None, label: str | None = None) -> EnergyModel:
         """The preset ``class``: of the digits by digit, of others by the name of a label."""
+        if self._name is None:
+            raise ValueError("class is of the data's labels: ask the domain for data(name, seed) first")
         if self._name == "digits":
             if label is not None:
                 raise ValueError("class of digits takes digit=, 0 to 9, not label=")
             return DigitClass(usual if digit is None else digit)
         if self._name == "shapes":
             raise ValueError("energy=class: shapes have no labels; hue, radius, x and count are their energies")
-        if str(self._name).endswith(".npy"):
+        if Path(self._name).is_file():
             raise ValueError("energy=class: an array of pictures has no labels; a folder of folders does")
         if digit is not None:
             raise ValueError("class takes digit= of data=digits alone: give label='a category or sub-folder'")
         if self._name == "emoji":
             return PictureClass(emoji_classifier(), CATEGORIES, label)
-        found = read_folder(str(self._name), self.size)
+        found = read_folder(self._name, self.size)
         if found.label is None:
             raise ValueError(f"energy=class: the pictures of data={self._name} lie in no sub-folders, or in one alone")
         return PictureClass(classifier_of_folder(found), found.classes, label)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from einops import rearrange
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
 
 from egflow.energy import EnergyModel
@@ -19,6 +19,7 @@ from egflow_images.classifier import digit_classifier
 from egflow_images.folder import read_picture
 from egflow_images.shapes import FACTORS, Factors, read
 
+_PART = 512  # pictures that a classifier sees at once
 COLOURS = {
     "red": (1.0, 0.0, 0.0),
     "orange": (1.0, 0.5, 0.0),
@@ -34,7 +35,7 @@ COLOURS = {
 
 
 class Ink(EnergyModel):
-    """E(x) = mean grey value. Low energy is little ink: thin, light strokes. A negative beta asks for bold ones.
+    """E(x) = mean value. Of the digits, whose ink is 1 on 0, low is thin, light strokes; of others it is dark.
 
     Example:
         >>> Ink()(torch.full((1, 1, 8, 8), 0.5))
@@ -138,7 +139,8 @@ class Similar(EnergyModel):
     """E(x) = root mean squared difference to a given picture, in [0, 1].
 
     Args:
-        file: of a picture; it is laid on white, cut square and resized to the size of x.
+        file: of a picture; it is laid on white, cut square and resized to the size of x. Digits are 1 on 0, so that a
+            file to compare them with is white on black.
 
     Raises:
         FileNotFoundError, ValueError: for a file that is none, or no picture.
@@ -149,7 +151,9 @@ class Similar(EnergyModel):
         self.file = str(file)
         try:
             read_picture(Path(self.file), 8)
-        except UnidentifiedImageError as error:
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as error:
             raise ValueError(f"file={file} of similar is no picture: {error}") from None
 
     def describe(self) -> str:
@@ -264,7 +268,8 @@ class PictureClass(EnergyModel):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         _check_channels(x, 3, "class")
-        return -torch.log_softmax(self.classifier(x), dim=1)[:, self.place]
+        logits = torch.cat([self.classifier(part) for part in x.split(_PART)])
+        return -torch.log_softmax(logits, dim=1)[:, self.place]
 
 
 def rgb(colour: str | Sequence[float]) -> tuple[float, float, float]:

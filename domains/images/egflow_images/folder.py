@@ -24,6 +24,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", "
 CACHE = Path.home() / ".cache" / "egflow" / "images"
 LEAST = 20
 _CHANNELS = (1, 3, 4)
+_SLACK = 0.5  # that resizing or a flow may go past [0, 1]
 _BROKEN = 0.05  # of the files, at most
 _SAID = 5  # broken files that are named
 _EVERY = 10.0  # seconds between lines of progress
@@ -96,20 +97,20 @@ def read_array(file: str | Path) -> tuple[Tensor, str]:
 
     Args:
         file: (N, h, w), (N, c, h, w) or (N, h, w, c) with c of 1, 3 or 4 (the fourth is cover: laid on white), square;
-            bytes, or numbers in [0, 1] or [0, 255].
+            numbers in [0, 1], from −.5 to 1.5 cut to it, or in [0, 255], 2 and more among them.
 
     Raises:
         ValueError: for anything else, naming what is wrong.
     """
     try:
         values = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"data={file} is no array of numbers: {error}") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "uif":
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
         raise ValueError(f"data={file} holds no array of numbers: save one with numpy.save")
     if values.ndim == 3:
         values = values[..., None]
-    elif values.ndim == 4 and values.shape[1] in _CHANNELS and values.shape[-1] not in _CHANNELS:
+    elif values.ndim == 4 and values.shape[1] in _CHANNELS and values.shape[2] == values.shape[3]:
         values = rearrange(values, "n c h w -> n h w c")
     if values.ndim != 4 or values.shape[-1] not in _CHANNELS or values.shape[1] != values.shape[2]:
         raise ValueError(
@@ -121,14 +122,17 @@ def read_array(file: str | Path) -> tuple[Tensor, str]:
             f"data={file} has pictures of {values.shape[1]} pixels a side, which the network halves twice: cut or pad "
             "them to a multiple of 4"
         )
-    if len(values) < LEAST:
+    if len(values) < LEAST or not values.size:
         raise ValueError(f"data={file} holds {len(values)} pictures: at least {LEAST} are needed")
     low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 255):
-        raise ValueError(f"data={file} has values from {low:g} to {high:g}: [0, 1] or [0, 255] is needed")
     x, told = torch.from_numpy(np.array(values, dtype=np.float32)), ""
-    if values.dtype == np.uint8 or high > 1:
-        x, told = x / 255, f"values of 0 to {high:g} are taken as [0, 255] and divided by 255"
+    if low >= -_SLACK and high <= 1 + _SLACK:
+        if low < 0 or high > 1:
+            x, told = x.clamp(0, 1), f"values of {low:g} to {high:g} are cut to [0, 1]"
+    elif low >= 0 and 2 <= high <= 255:
+        x, told = x / 255, f"values of {low:g} to {high:g} are taken as [0, 255] and divided by 255"
+    else:
+        raise ValueError(f"data={file} has values from {low:g} to {high:g}: [0, 1] or [0, 255] is needed")
     if x.shape[-1] == 4:
         x = x[..., :3] * x[..., 3:] + 1 - x[..., 3:]
     return rearrange(x, "n h w c -> n c h w").contiguous(), told
@@ -168,7 +172,11 @@ def read_picture(path: Path, size: int) -> tuple[np.ndarray, str]:
     """One picture (size, size, 3) uint8, and its mode and size as found."""
     with Image.open(path) as opened:
         shape = f"{opened.mode} {opened.width}x{opened.height}"
+        if opened.mode in ("I", "F"):
+            raise ValueError(f"its mode {opened.mode} does not say where white is")
         turned = ImageOps.exif_transpose(opened) or opened
+        if turned.mode.startswith("I;16"):
+            turned = Image.fromarray((np.asarray(turned).astype(np.float32) / 257).round().astype(np.uint8))
         square = ImageOps.fit(turned.convert("RGBA"), (size, size), Image.Resampling.BOX)
     return on_white(np.asarray(square)), shape
 

@@ -1,0 +1,112 @@
+"""Files that may come from strangers: plain, small, whole; nothing in them is imported, run or followed elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+MOST_BYTES = 16 * 2**20  # of a description or a report
+MOST_COUNT = 2**20  # of anything a network's config counts
+_MOST_LAYERS = 1_000
+_LAYERS = ("depth", "blocks", "levels", "layers")
+
+
+def member(folder: Path, name: str) -> Path:
+    """``folder/name``, which must not lead out of the folder. The Hub's cache, whose files are links, is one folder.
+
+    Raises:
+        ValueError: for a link to somewhere else.
+    """
+    path = folder / name
+    if path.is_symlink():
+        home, target = folder.resolve(), path.resolve()
+        blobs = home.parent.parent / "blobs"  # of snapshots/<revision>/
+        of_hub = home.parent.name == "snapshots" and target.parent == blobs
+        if not (of_hub or target.is_relative_to(home)):
+            raise ValueError(f"{path} is a link out of its folder, which is not followed: put a copy there")
+    return path
+
+
+def read_json(file: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: for one that is too large, no JSON, or holds a key twice or a number that is not finite.
+    """
+    if (size := file.stat().st_size) > MOST_BYTES:
+        raise ValueError(f"{file} is truncated or altered: it has {size:,} bytes, more than the {MOST_BYTES:,} allowed")
+    try:
+        return json.loads(file.read_bytes(), object_pairs_hook=_once, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is truncated or altered: {error}") from None
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ValueError: for a number that is not finite.
+        SafetensorError: for what is no such file.
+    """
+    tensors = load_file(file)
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(f"{file}: {name} holds NaN or infinity: it is no trained model")
+    return tensors
+
+
+def check_config(config: Any, file: Path) -> None:
+    """Whether a network of that config could be made in a moment: no count in it is beyond reason.
+
+    Raises:
+        ValueError: naming the count.
+    """
+    if isinstance(config, dict):
+        for key, value in config.items():
+            most = _MOST_LAYERS if key in _LAYERS else MOST_COUNT
+            if isinstance(value, int | float) and not (abs(value) <= most):
+                raise ValueError(f"{file}: {key}={value} of the network is beyond {most:,}")
+            check_config(value, file)
+    elif isinstance(config, list):
+        for value in config:
+            check_config(value, file)
+
+
+def check_shapes(module: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
+    """Whether a module, which may be on the meta device, has the tensors' names and shapes.
+
+    Raises:
+        ValueError: naming the first that differs.
+    """
+    wanted = module.state_dict()
+    for name in [*wanted, *tensors]:
+        shapes = [None if name not in one else tuple(one[name].shape) for one in (wanted, tensors)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{file}: {name} has shape {shapes[1]}, its description asks for {shapes[0]}")
+
+
+def finite_shape(shape: Sequence[Any], file: Path) -> tuple[int, ...]:
+    """A shape of a few positive whole numbers whose product is within reason. Raises ValueError otherwise."""
+    good = isinstance(shape, list | tuple) and all(type(one) is int and one > 0 for one in shape)
+    if not good or math.prod(shape) > 2**30:
+        raise ValueError(f"{file}: event_shape {shape!r} is none")
+    return tuple(shape)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands in it twice")
+    return found
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
