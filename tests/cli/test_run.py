@@ -215,3 +215,31 @@ def test_an_output_folder_that_is_taken(finished: tuple[Path, str], command: InP
         assert code == 2 and "is not empty" in stderr
         code, stderr = command(name, f"run={run}", "out=file/x")
         assert code == 2 and "is a file" in stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("data: ${oc.env:HOME}", "would be resolved"),
+        ("data: a ${domain} b", "would be resolved"),
+        ("more: &a [1, 1]\nagain: *a", "an alias"),
+        ("domain: images", "duplicate"),
+        ("data: !!python/object/apply:os.system [true]", "damaged"),
+    ],
+)
+def test_a_config_from_a_folder_is_data_alone(tmp_path: Path, line: str, match: str) -> None:
+    (tmp_path / "config.yaml").write_text(f"domain: toy\n{line}\n")
+    with pytest.raises(ValueError, match=match):
+        load_settings(tmp_path)
+
+
+def test_what_a_user_typed_comes_back_from_a_config(tmp_path: Path) -> None:
+    for text in ("${oc.env:HOME}", r"\${x}", r"a\\b ${c} \\${d}", "plain"):
+        save_settings(tmp_path, {"domain": "toy", "data": text})
+        assert load_settings(tmp_path)["data"] == text
+
+
+def test_a_config_that_is_too_long_is_none(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("domain: toy\n" + "#" * 2**21)
+    with pytest.raises(ValueError, match="more than the"):
+        load_settings(tmp_path)

@@ -1,13 +1,17 @@
 """Saving and loading: everything comes back, and what is damaged is refused."""
 
 import errno
+import hashlib
 import json
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from gaussian import MEAN, STD, gaussian_flow
+from safetensors.torch import load_file, save_file
 
 import egflow
 from egflow.flow import Flow
@@ -98,6 +102,94 @@ def test_a_description_that_does_not_fit(tilted: Flow, tmp_path: Path, key: str,
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     with pytest.raises(ValueError):
         Flow.load(tmp_path / "model")
+
+
+def rewritten(folder: Path, **changes: object) -> None:
+    """Change keys of model.json, and let its checksum be that of the weights as they are."""
+    file = folder / "model.json"
+    digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"weights_sha256": digest} | changes))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"event_shape": [2], "width": 10**9},
+        {"event_shape": [2], "depth": 10**6},
+        {"event_shape": [10**9]},
+        {"event_shape": [2], "width": 2**19},
+        {"event_shape": [2], "width": 1e300},
+        {"event_shape": [2], "_target_": "os.system"},
+    ],
+    ids=str,
+)
+def test_a_config_beyond_its_weights_takes_no_memory(tilted: Flow, tmp_path: Path, config: dict[str, object]) -> None:
+    tilted.save(tmp_path / "model")
+    rewritten(tmp_path / "model", network={"name": "mlp", "config": config, "at": None})
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=r"beyond|asks for|unexpected keyword"):
+        Flow.load(tmp_path / "model")
+    assert time.monotonic() - started < 1
+
+
+def test_a_key_twice_or_a_number_that_is_none(tilted: Flow, tmp_path: Path) -> None:
+    tilted.save(tmp_path / "model")
+    file = tmp_path / "model" / "model.json"
+    text = file.read_text()
+    for other, word in (
+        (text.replace("{", '{"path": "vp", ', 1), "'path' stands in it twice"),
+        (text.replace('"beta": 1.0', '"beta": NaN'), "NaN is no JSON number"),
+        ("[" * 100_000, "truncated or altered"),
+        (text + " " * 2**24, "more than the"),
+        ("[]", "no schema"),
+    ):
+        file.write_text(other)
+        with pytest.raises(ValueError, match=word):
+            Flow.load(tmp_path / "model")
+
+
+def test_weights_that_are_no_numbers(tilted: Flow, tmp_path: Path) -> None:
+    tilted.save(tmp_path / "model")
+    file = tmp_path / "model" / "weights.safetensors"
+    tensors = load_file(file)
+    name = next(key for key in tensors if key.startswith("network."))
+    save_file(tensors | {name: tensors[name] * torch.nan}, file)
+    rewritten(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"{name} holds NaN or infinity"):
+        Flow.load(tmp_path / "model")
+    file.write_bytes(b"\xff" * 7 + b"\x00" + file.read_bytes())  # a header that says it is longer than all there is
+    rewritten(tmp_path / "model")
+    with pytest.raises(ValueError, match="does not hold a model"):
+        Flow.load(tmp_path / "model")
+
+
+def test_links_out_of_the_folder_are_not_followed(tilted: Flow, tmp_path: Path) -> None:
+    tilted.save(tmp_path / "model")
+    elsewhere = tmp_path / "elsewhere"
+    for name in ("model.json", "weights.safetensors", "base"):
+        tilted.save(tmp_path / "linked")
+        os.rename(tmp_path / "linked" / name, elsewhere)
+        (tmp_path / "linked" / name).symlink_to(elsewhere)
+        with pytest.raises(ValueError, match="a link out of its folder"):
+            Flow.load(tmp_path / "linked")
+        shutil.rmtree(tmp_path / "linked")
+        shutil.rmtree(elsewhere) if elsewhere.is_dir() else elsewhere.unlink()
+    shutil.rmtree(tmp_path / "model" / "base")
+    (tmp_path / "model" / "base").symlink_to(tmp_path / "model", target_is_directory=True)  # a base of itself
+    with pytest.raises(ValueError, match="a base of a base"):
+        Flow.load(tmp_path / "model")
+
+
+def test_the_hubs_cache_is_made_of_links(tilted: Flow, tmp_path: Path) -> None:
+    tilted.save(tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / "base")
+    snapshot, blobs = tmp_path / "cache" / "snapshots" / "0a1b", tmp_path / "cache" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for file in (tmp_path / "model").iterdir():
+        os.rename(file, blobs / f"b-{file.name}")
+        (snapshot / file.name).symlink_to(Path("..", "..", "blobs", f"b-{file.name}"))
+    assert torch.equal(Flow.load(snapshot).sample(3, 0), tilted.sample(3, 0))
 
 
 def test_a_model_that_cannot_be_replaced_stays(tilted: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

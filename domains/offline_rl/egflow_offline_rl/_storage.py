@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from egflow._files import write_atomic, write_folder, write_text
+from egflow._untrusted import check_config, member, read_json, read_tensors
 from egflow.flow import Flow
 from egflow_offline_rl.environments import foreign_entry, spec_from_json
 from egflow_offline_rl.networks import TwinQ
@@ -76,21 +77,18 @@ def read_policy(folder: str | PathLike[str]) -> Policy:
     source = Path(folder)
     if not (source / "model.json").is_file() and (source / "model" / "model.json").is_file():
         source = source / "model"
-    description, weights = source / "model.json", source / "weights.safetensors"
+    description, weights = member(source, "model.json"), member(source, "weights.safetensors")
     for file in (description, weights):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: {folder} holds no whole saved policy")
-    try:
-        model = json.loads(description.read_text(encoding="utf-8"))
-        schema = model["schema"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{description} is truncated or altered: {error}") from None
+    model = read_json(description)
+    schema = model.get("schema") if isinstance(model, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"{description} is no policy of this version: schema {schema!r}, expected {SCHEMA!r}")
     try:
         if _sha256(weights) != model["weights_sha256"]:
             raise ValueError(f"{weights} is truncated or altered: it does not match model.json")
-        return _policy(model, load_file(weights), source)
+        return _policy(model, read_tensors(weights), source)
     except (SafetensorError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         words = " ".join(str(error).split())
         raise ValueError(f"{source} does not hold a policy this version can read: {words}") from None
@@ -100,7 +98,9 @@ def _policy(model: dict[str, Any], tensors: dict[str, Tensor], source: Path) -> 
     name = model["actor"]["name"]
     if name not in ACTORS:
         raise ValueError(f"{source / 'model.json'}: unknown actor {name!r}; known: {', '.join(ACTORS)}")
-    flows = {flow: Flow.load(source / flow) for flow in model["flows"] if str(flow).isidentifier()}
+    flows = {flow: Flow.load(member(source, flow)) for flow in model["flows"] if str(flow).isidentifier()}
+    check_config(model["actor"]["config"], source / "model.json")
+    check_config(model["critic"], source / "model.json")
     actor = getattr(importlib.import_module(ACTORS[name]), name)(**flows, **model["actor"]["config"])
     critic = None if model["critic"] is None else TwinQ(**model["critic"])
     for prefix, part in (("actor", actor), ("critic", critic)):
