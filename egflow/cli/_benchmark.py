@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import inspect
 import io
 import json
 import sys
@@ -29,8 +30,11 @@ def benchmark(settings: Settings, arguments: Arguments) -> int:
     out = Path(settings["out"]) if settings["out"] else folder / "results" / ("quick" if settings["quick"] else "")
     out.mkdir(parents=True, exist_ok=True)
     rows: list[Mapping[str, Any]] = []
+    more = {} if settings["n"] is None else {"n": settings["n"]}
+    if more and "n" not in inspect.signature(suite.run).parameters:
+        raise ValueError(f"n={settings['n']} means nothing to suite={settings['suite']}: leave it out")
     try:
-        for row in suite.run(out=out, quick=settings["quick"]):
+        for row in suite.run(out=out, quick=settings["quick"], **more):
             rows.append(row)
             write_rows(rows, out, settings["suite"])  # as they come, where the suite yields them
     except (ValueError, RuntimeError, OSError) as error:

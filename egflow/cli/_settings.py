@@ -134,7 +134,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "out": _optional(_text),
         "device": _optional(_text),
     },
-    "benchmark": {"suite": _text, "out": _optional(_text), "quick": _flag},
+    "benchmark": {"suite": _text, "n": _optional(_whole(1)), "out": _optional(_text), "quick": _flag},
 }
 
 
