@@ -3,8 +3,8 @@
 Each run is a process of its own, on one thread: a fit and its tilt, rounds past the data, QIPO. It is stopped by
 SIGKILL (half of them), SIGTERM or SIGINT at a moment drawn evenly over the time that the whole run takes, and started
 again with `resume=true`, until it ends. `identical`: weights of all flows, samples, the report and the metrics are
-those of the run left alone, bit for bit but for times. `kept`: of the steps that the training at work had done when it was
-stopped, the share that was not done again. `in training`: stops that met such a training.
+those of the run left alone, bit for bit but for times. `kept`: of the steps that the training at work had done when it
+was stopped, the share that was not done again. `in training`: stops that met such a training.
 """
 
 from __future__ import annotations

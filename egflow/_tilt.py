@@ -12,6 +12,7 @@ from torch import Tensor
 
 from egflow._account import ReportOptions, account
 from egflow._fit import new_flow, train_flow, warm_start
+from egflow._group import group
 from egflow._inputs import N_MIN, pick_device
 from egflow._search_tilt import can_search, tilt_by_search
 from egflow._tilt_inputs import (
@@ -132,6 +133,8 @@ def tilt(
     if options.stage == "train":
         options = replace(options, stage="tilt")
     reporting = reporting or ReportOptions()
+    if rounds is not None and group().size > 1:
+        raise ValueError("rounds= runs in one process: start it without torchrun")
     models = read_energies(energy, base)
     wanted = read_beta(beta, len(models))  # before the energies, which may be dear
     _check_rounds(rounds, wanted, target_ess, log_p, max_calls, weights, per_condition, condition, base)
@@ -207,6 +210,8 @@ def tilt(
         train_flow(flow, inputs.x, inputs.condition, weighting, METHODS[method], steps, batch_size, seed, options)
     flow.base, flow.energy = base, models[0] if len(models) == 1 else models
     flow.beta = None if isinstance(chosen, tuple) else chosen
+    if group().rank:
+        return flow  # the first process reports
     notes = dict(inputs.notes)
     if not isinstance(chosen, tuple) and chosen < 0:
         notes["beta"] = "negative: high energy is preferred"

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from egflow._group import evaluate_together
 from egflow._inputs import N_MIN, check_condition, check_data
 from egflow._token_inputs import check_tokens
 from egflow._weighting import Ranged, Weighted, Weighting
 from egflow.domain import find_domain
-from egflow.energy import EnergyModel, EnergyValues, as_energy, bind_decoders, evaluate
+from egflow.energy import EnergyModel, EnergyValues, as_energy, bind_decoders
 from egflow.flow import Flow, TokenFlow
 from egflow.training import mix
 from egflow.weights import (
@@ -83,7 +84,7 @@ def read_inputs(
         _check_base(base, condition)
     weight = None if sample_weight is None else check_sample_weight(sample_weight, len(x))
     if energies is None:
-        values = [evaluate(model, x, condition, cache=cache) for model in models]
+        values = [evaluate_together(model, x, condition, cache=cache) for model in models]
     else:
         values = list(energies)
         if len(values) != len(models) or any(len(one) != len(x) for one in values):

@@ -47,11 +47,13 @@ class RunFolder:
         path: where it is.
         made: the folders made for it, innermost first; `abandon` takes away what is empty of them.
         resumed: whether it held a run already.
+        ours: whether this process writes there; of many only the first does.
     """
 
     path: Path
     made: tuple[Path, ...]
     resumed: bool
+    ours: bool = True
 
     @property
     def has_checkpoint(self) -> bool:
@@ -61,7 +63,7 @@ class RunFolder:
 
     def abandon(self) -> None:
         """Take back everything a run that never started has written. A resumed run is left as it was."""
-        if self.resumed:
+        if self.resumed or not self.ours:
             return
         for child in self.path.iterdir():
             if child.is_dir():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from egflow._group import evaluate_together
 from egflow._inputs import N_MIN, check_condition, check_data
 from egflow.cli._beta import Range, ranges_of
 from egflow.cli._compose import Settings
@@ -17,7 +18,7 @@ from egflow.cli._log_p import LogP
 from egflow.cli._outcome import say
 from egflow.cli._quote import show
 from egflow.domain import Data, Domain
-from egflow.energy import EnergyValues, evaluate
+from egflow.energy import EnergyValues
 from egflow.report import weighted_sum
 from egflow.weights import log_weights, per_condition_weights, solve_beta
 
@@ -81,7 +82,9 @@ def prepare(settings: Settings, domain: Domain, chosen: Chosen, log_p: LogP | No
         _check_rounds(settings, data, condition, log_p)
     beside = data.draws is not None  # the data only stand beside the base: what is asked of them is asked of its draws
     progress = _progress(chosen.text)
-    values = [evaluate(one, x, condition, progress=progress, allow_all_forbidden=beside) for one in chosen.energies]
+    values = [
+        evaluate_together(one, x, condition, progress=progress, allow_all_forbidden=beside) for one in chosen.energies
+    ]
     for one in values:
         if one.failed:
             say(f"warning: the energy failed for {one.failed} of {len(x)} items, now forbidden; first {one.failure}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from egflow._account import ReportOptions
 from egflow._fit import fit
+from egflow._group import group, join_group
 from egflow._inputs import pick_device
 from egflow._tilt import tilt
 from egflow.cli._compose import Arguments, Settings
@@ -36,17 +40,24 @@ from egflow.training import TrainingOptions
 def train(settings: Settings, arguments: Arguments) -> int:
     """One run. Whatever is wrong with the input ends it before its folder holds anything."""
     make_solver(settings["solver"]["name"])
-    device = pick_device(settings["device"])
+    device = join_group(pick_device(settings["device"]))
+    together = group()
+    if together.rank:
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  the first process speaks for all
+    for key, alone in (("method", is_own(settings)), ("rounds", settings["rounds"] is not None)):
+        if together.size > 1 and alone:
+            raise ValueError(f"{key}={settings[key]} runs in one process: start it without torchrun")
     domain = find_domain(settings["domain"]).load(domain_options(settings))
     prepare_run = prepare_own if is_own(settings) else _prepare
-    folder = claim(settings["run_dir"], settings["domain"], resume=settings["resume"])
+    folder = together.first(lambda: claim(settings["run_dir"], settings["domain"], resume=settings["resume"]))
+    folder = replace(folder, ours=together.rank == 0)
     if folder.resumed and (folder.path / "report.json").is_file():
         show(TiltReport.load(folder.path))
         print(f"\nThe run in {folder.path} is finished.")
         return 0
     try:
         run = prepare_run(settings, arguments, domain, device, folder)
-        if not folder.resumed:
+        if not folder.resumed and folder.ours:
             save_settings(folder.path, settings)
     except BaseException:
         folder.abandon()
@@ -168,6 +179,8 @@ def _run(
         **own,
         **common,
     )
+    if not folder.ours:
+        return
     assert flow.report is not None and flow.report.evidence is not None
     flow.save(folder.path / "model")  # before the user's score is asked about what it has not seen
     evidence = flow.report.evidence

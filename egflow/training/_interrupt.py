@@ -31,10 +31,16 @@ class DeferredInterrupts:
     ) -> None:
         self._restore()
 
-    def raise_pending(self) -> None:
-        """Call the handler of a signal that came since; it normally raises."""
-        if self._pending is not None:
-            self._call(self._pending, None)
+    @property
+    def pending(self) -> int:
+        """The signal that came since, or 0."""
+        return self._pending or 0
+
+    def raise_pending(self, number: int | None = None) -> None:
+        """Call the handler of the signal that came since; or of ``number``, from another process, where 0 is none."""
+        number = self.pending if number is None else number
+        if number in self._handlers:
+            self._call(number, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._pending is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from egflow.coupling import Coupling, independent
@@ -115,5 +116,6 @@ class FlowMatching:
         # a network of the user's own need not know of beta
         beta = () if batch.beta is None else (batch.beta,)
         value = network(batch.point.x_t, batch.point.t, batch.condition, *beta)
-        loss = self.objective(self.path, value.float(), self.prediction, batch.point)
+        wide = value.to(torch.promote_types(value.dtype, torch.float32))  # of autocast's half, float32
+        loss = self.objective(self.path, wide, self.prediction, batch.point)
         return loss if batch.weight is None else batch.weight * loss

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from egflow._group import group
 from egflow.training._checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from egflow.training._draws import StepDraws, mix
 from egflow.training._interrupt import DeferredInterrupts
@@ -55,7 +56,10 @@ class _Training:
         self._current: list[Tensor] = list(network.parameters())
         self._kept_buffers, self._buffers = list(self.average.buffers()), list(network.buffers())
         self._average_rule = get_ema_multi_avg_fn(decay)
-        self.metrics, self.watch = Metrics(options), HeldOutLoss(problem)
+        self.group = group()
+        self.writes = self.group.rank == 0  # the others read what the first has written
+        own = options if self.writes else replace(options, folder=None, tensorboard=False)
+        self.metrics, self.watch = Metrics(own), HeldOutLoss(problem)
         self.facts = {key: value for key, value in asdict(options).items() if key in _FACTS}
         self.facts |= {"steps": steps, "batch_size": batch_size, "seed": seed, "n": len(problem.train.x)}
         self.facts["coupling"] = getattr(options.coupling, "__name__", str(options.coupling))
@@ -97,7 +101,7 @@ class _Training:
 
     def save(self) -> None:
         """Write a checkpoint, if the run has a folder."""
-        if self.folder is None:
+        if self.folder is None or not self.writes:
             return
         state: dict[str, Any] = {
             "facts": self.facts,
@@ -112,10 +116,11 @@ class _Training:
 
     def advance(self) -> None:
         """One step of the optimiser."""
-        # a network of the user's own may draw (dropout): from the global generator, fixed by the step too
-        torch.default_generator.manual_seed(mix(self.seed, self.step, 1))
+        # a network of the user's own may draw (dropout): from the global generator, fixed by the step and the process
+        seed = mix(self.seed, self.step, 1 + self.group.rank)
+        torch.default_generator.manual_seed(seed)
         if self.loss_sum.is_cuda:
-            torch.cuda.manual_seed(mix(self.seed, self.step, 1))
+            torch.cuda.manual_seed(seed)
         draws = StepDraws.at(self.seed, self.step, self.batch_size, self._generator)
         rate = 0.5 * self.options.learning_rate * (1 + math.cos(math.pi * self.step / self.steps))
         self.optimiser.param_groups[0]["lr"] = rate
@@ -138,11 +143,15 @@ class _Training:
     def _backward(self, batch: Splits) -> Tensor:
         device = self.problem.train.x.device.type
         total = torch.zeros((), device=device)
-        for part in batch.split(self.options.accumulate):
+        for part in batch.split(self.options.accumulate * self.group.size)[self.group.rank :: self.group.size]:
             with torch.autocast(device, torch.bfloat16, enabled=self.options.autocast):
                 loss = self.problem.losses(self.network, part).sum() / self.batch_size
             loss.backward()
             total += loss.detach()
+        if self.group.size > 1:
+            for parameter in self.parameters:  # a batch may be too small for a part of each process
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            self.group.add([*(one.grad for one in self.parameters if one.grad is not None), total])
         return total
 
     def log(self) -> float:
@@ -188,16 +197,18 @@ def train(
     check_count("batch_size", batch_size)
     run = _Training(network, problem, steps, batch_size, seed, options)
     run.resume()
+    run.group.wait()  # before the first has written anything
     finished = run.step == steps
     try:
-        with ProgressLine(options, steps) as line, DeferredInterrupts() as interrupts, torch.random.fork_rng():
+        shown = options if run.writes else replace(options, progress="quiet")
+        with ProgressLine(shown, steps) as line, DeferredInterrupts() as interrupts, torch.random.fork_rng():
             while run.step < steps:
                 run.advance()
                 if run.step % options.log_every == 0 or run.step == steps:
                     line.show(run.step, run.log())
                 if run.step % options.checkpoint_every == 0 and run.step < steps:
                     run.save()
-                interrupts.raise_pending()
+                interrupts.raise_pending(run.group.largest(interrupts.pending, run.loss_sum.device))
     except KeyboardInterrupt:
         run.save()
         raise
