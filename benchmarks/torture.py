@@ -48,7 +48,7 @@ _TIMES = ("seconds", "evaluation_seconds", "actions_per_second")
 
 @dataclass
 class Stop:
-    """What one stop came to."""
+    """What one stop came to: its signal, the exit code, when, steps of the training at work, and the share kept."""
 
     number: int
     code: int
@@ -123,6 +123,8 @@ def stopped(kind: str, folder: Path, number: int, after: float) -> Stop:
     if not rows:
         return Stop(number, process.returncode, round(after, 2), 0, None)
     stage, done = rows[-1]["stage"], int(rows[-1]["step"])
+    if float(rows[-1]["learning_rate"] or 0) < 3e-7:  # the training had ended: the cosine is at 0
+        return Stop(number, process.returncode, round(after, 2), done, None)
     saved = [int(one.stem[5:]) for one in (folder / "checkpoints" / stage).glob("step-*.safetensors")]
     return Stop(number, process.returncode, round(after, 2), done, round(min(1.0, max([0, *saved]) / done), 3))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -38,6 +39,13 @@ class Group:
         for one, part in zip(tensors, flat.split([one.numel() for one in tensors]), strict=True):
             one.copy_(part.view_as(one))
 
+    def share(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by the first process's, in place."""
+        if self.size > 1:
+            with torch.no_grad():
+                for one in tensors:
+                    dist.broadcast(one.data, 0)
+
     def largest(self, number: int, device: torch.device) -> int:
         """The largest of a whole number over the processes."""
         if self.size == 1:
@@ -63,7 +71,7 @@ class Group:
                 found[1] = error
         dist.broadcast_object_list(found)
         if found[1] is not None:
-            raise found[1]
+            raise _everywhere(found[1])
         return found[0]
 
     def gather(self, work: Callable[[], Result]) -> list[Result]:
@@ -79,8 +87,13 @@ class Group:
         dist.all_gather_object(found, own)
         for _, error in found:
             if error is not None:
-                raise error
+                raise _everywhere(error)
         return [value for value, _ in found]
+
+
+def _everywhere(error: Exception) -> Exception:
+    error.everywhere = True  # type: ignore[attr-defined]  # so that one process alone tells it
+    return error
 
 
 def group() -> Group:
@@ -98,7 +111,8 @@ def join_group(device: torch.device) -> torch.device:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # no energy is too slow to wait for; a process that dies is torchrun's to notice
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=30))
     return device
 
 
@@ -114,13 +128,14 @@ def evaluate_together(
     alone = group()
     if alone.size == 1:
         return evaluate(energy, x, condition, allow_all_forbidden=allow_all_forbidden, **options)
-    rows = torch.arange(len(x)).tensor_split(alone.size)[alone.rank]
+    lows = [len(x) * rank // alone.size for rank in range(alone.size + 1)]
+    low, high = lows[alone.rank : alone.rank + 2]
 
     def share() -> EnergyValues | None:
-        if not len(rows):
+        if low == high:
             return None
-        part = None if condition is None else condition[rows]
-        return evaluate(energy, x[rows], part, allow_all_forbidden=True, **options)
+        part = None if condition is None else condition[low:high]
+        return evaluate(energy, x[low:high], part, allow_all_forbidden=True, offset=low, **options)
 
     found = [one for one in alone.gather(share) if one is not None]
     values = EnergyValues(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from egflow._group import evaluate_together
+from egflow._group import evaluate_together, group
 from egflow._inputs import N_MIN, check_condition, check_data
 from egflow._token_inputs import check_tokens
 from egflow._weighting import Ranged, Weighted, Weighting
@@ -76,7 +76,10 @@ def read_inputs(
     Raises:
         ValueError: for bad input, naming the argument; `egflow.energy.EnergyError` with the energy's own message.
     """
-    x = draw_from_base(base, sample_weight, draws, mix(seed, 7)) if data is None else _check(base, data)
+    if data is None:
+        x = group().first(lambda: draw_from_base(base, sample_weight, draws, mix(seed, 7)))
+    else:
+        x = _check(base, data)
     if base is not None and tuple(x.shape[1:]) != base.event_shape:
         raise ValueError(f"data must have the base's event shape {base.event_shape}, got {tuple(x.shape[1:])}")
     condition = check_condition(condition, len(x))

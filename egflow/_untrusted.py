@@ -14,7 +14,7 @@ from torch import Tensor
 
 MOST_BYTES = 16 * 2**20  # of a description or a report
 MOST_COUNT = 2**20  # of anything a network's config counts
-_MOST_LAYERS = 1_000
+_MOST_LAYERS = 200
 _LAYERS = ("depth", "blocks", "levels", "layers")
 
 
@@ -27,9 +27,8 @@ def member(folder: Path, name: str) -> Path:
     path = folder / name
     if path.is_symlink():
         home, target = folder.resolve(), path.resolve()
-        blobs = home.parent.parent / "blobs"  # of snapshots/<revision>/
-        of_hub = home.parent.name == "snapshots" and target.parent == blobs
-        if not (of_hub or target.is_relative_to(home)):
+        blobs = [one.parent / "blobs" for one in home.parents if one.name == "snapshots"]
+        if not (target.parent in blobs or target.is_relative_to(home)):
             raise ValueError(f"{path} is a link out of its folder, which is not followed: put a copy there")
     return path
 
@@ -43,7 +42,7 @@ def read_json(file: Path) -> Any:
     if (size := file.stat().st_size) > MOST_BYTES:
         raise ValueError(f"{file} is truncated or altered: it has {size:,} bytes, more than the {MOST_BYTES:,} allowed")
     try:
-        return json.loads(file.read_bytes(), object_pairs_hook=_once, parse_constant=_refuse)
+        return json.loads(file.read_bytes(), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is truncated or altered: {error}") from None
 
@@ -71,7 +70,7 @@ def check_config(config: Any, file: Path) -> None:
     if isinstance(config, dict):
         for key, value in config.items():
             most = _MOST_LAYERS if key in _LAYERS else MOST_COUNT
-            if isinstance(value, int | float) and not (abs(value) <= most):
+            if isinstance(value, int) and abs(value) > most:
                 raise ValueError(f"{file}: {key}={value} of the network is beyond {most:,}")
             check_config(value, file)
     elif isinstance(config, list):
@@ -106,6 +105,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands in it twice")
     return found
+
+
+def _finite(word: str) -> float:
+    return float(word) if math.isfinite(float(word)) else _refuse(word)
 
 
 def _refuse(word: str) -> NoReturn:

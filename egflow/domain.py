@@ -45,6 +45,8 @@ class DomainSpec:
         decoders: ``module:MAPPING`` of the domain's decoders, for energies in Python (`Domain.decoders` are the same).
         editor: ``module:OBJECT`` of what a search needs to know of the domain's sequences (`egflow.rounds.Editor`), or
             nothing.
+        code_options: options of the domain whose text may name code to import, as ``module:name``; from a run's folder
+            such a one is taken only if the command line says it again.
         methods: what ``method=`` may say. Names that are none of `CORE_METHODS` are methods of the domain's own; its
             implementation is then an `OwnMethods`.
     """
@@ -58,6 +60,7 @@ class DomainSpec:
     decode: str = ""
     decoders: str = ""
     editor: str = ""
+    code_options: tuple[str, ...] = ()
     methods: tuple[str, ...] = CORE_METHODS
 
     def load(self, options: Mapping[str, Any] | None = None) -> Domain:

@@ -32,6 +32,13 @@ def counted(x: Tensor) -> Tensor:
     return x[:, 0]
 
 
+def bad_at_200(x: Tensor) -> Tensor:
+    where = (x == points()[200]).all(1)
+    if where.any():
+        raise RuntimeError("it does not like this one")
+    return x[:, 0]
+
+
 def points() -> Tensor:
     return torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
 
@@ -78,6 +85,7 @@ def all_cases() -> dict[str, Tensor]:
         x, steps=5, batch_size=32, options=TrainingOptions(progress="quiet", accumulate=3)
     )
     flows["token tilt"] = egflow.tilt(speech, zeros, 1.0, data=words, method="cefm", **few)
+    flows["few rows"] = egflow.fit(x, steps=5, batch_size=1, options=QUIET)
     flows["twist"] = egflow.tilt(speech, zeros, 1.0, draws=60, **few)
     found = {name: flow.network for name, flow in flows.items()} | {"float64": double(200)}
     vectors = {
@@ -96,9 +104,10 @@ def work(rank: int, folder: str) -> None:
     ASKED.clear()
     values = evaluate_together(egflow.as_energy(counted), points())
     asked, energies = sum(ASKED), values.values
-    for failing in (lambda x: x[:, 0] / 0 * 0, lambda x: x[:, 0] + torch.inf):
-        with pytest.raises(ValueError):
-            evaluate_together(egflow.as_energy(failing, name="failing"), points())
+    with pytest.raises(ValueError, match="for item 200"):  # of the second's share
+        evaluate_together(egflow.as_energy(bad_at_200, name="failing"), points())
+    with pytest.raises(ValueError, match="forbids all 300 items"):
+        evaluate_together(egflow.as_energy(lambda x: x[:, 0] + torch.inf, name="failing"), points())
     found = {"asked": asked, "energies": energies, "calls": values.calls, "cases": all_cases()}
     found["in folder"] = in_folder(Path(folder, "run"))
     torch.save(found, f"{folder}/{rank}.pt")

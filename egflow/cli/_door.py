@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -43,6 +44,11 @@ def _run(command: str, argv: list[str]) -> int:
         print(f"egflow {version('egflow')}")
         return 0
     arguments, options = Arguments.read(argv), Settings()
+    many = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if many and (command != "train" or arguments.multirun):
+        raise ValueError(
+            f"{'a sweep' if arguments.multirun else command} runs in one process: start it without torchrun"
+        )
     if arguments.multirun:
         from egflow.cli._sweep import run_sweep
 

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from omegaconf import OmegaConf
 
 from egflow._files import write_text
 from egflow.cli._compose import Settings
+from egflow.domain import find_domain
 
 _ATTEMPTS = 100
 _MOST_BYTES = 2**20
@@ -97,6 +99,9 @@ def claim(run_dir: str | None, domain: str, *, resume: bool) -> RunFolder:
         if not resume:
             raise ValueError(f"run_dir={run_dir} holds a run: go on with it by resume=true, or name another folder")
         return RunFolder(path, (), resumed=True)
+    begun = resume and path.is_dir() and [file.name for file in path.iterdir()] == ["figures"]
+    if begun and not any((path / "figures").iterdir()):  # killed before it had begun to train
+        return RunFolder(path, (), resumed=False)
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(f"run_dir={run_dir} is not empty and holds no run: name another folder")
     missing = _missing(path)
@@ -137,6 +142,25 @@ def load_settings(folder: str | Path) -> Settings:
     return {str(key): value for key, value in settings.items()}
 
 
+def refuse_code(settings: Settings, typed: Iterable[str]) -> None:
+    """Whether a run's own settings name code to import, which is done only if it was typed.
+
+    Args:
+        settings: as a run's folder holds them.
+        typed: the domain's options that the command line gives, without the domain's name.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    name = settings["domain"]
+    for option in set(find_domain(name).code_options) - set(typed):
+        value = (settings.get(name) or {}).get(option)
+        if isinstance(value, str) and ":" in value:
+            raise ValueError(
+                f"{name}.{option}={value} names code, which is never imported for a folder: give {name}.{option}= again"
+            )
+
+
 def _plain(file: Path) -> str:
     """The text of a config file that is data alone: small, without aliases, which can grow without end, or resolvers.
 
@@ -158,4 +182,6 @@ def _escape(value: Any) -> Any:
     """Text with ``${`` in it as OmegaConf reads it back."""
     if isinstance(value, dict):
         return {key: _escape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value

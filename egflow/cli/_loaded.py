@@ -8,7 +8,7 @@ from pathlib import Path
 from egflow._inputs import pick_device
 from egflow._untrusted import read_json
 from egflow.cli._compose import Settings
-from egflow.cli._folder import load_settings, stamped
+from egflow.cli._folder import load_settings, refuse_code, stamped
 from egflow.cli._settings import domain_options
 from egflow.domain import Data, Domain, find_domain
 from egflow.flow import Flow
@@ -44,6 +44,9 @@ def load_run(command: Settings) -> Loaded:
     if command["solver"]["name"] != "tuned":
         make_solver(command["solver"]["name"])
     device = pick_device(command["device"])
+    refuse_code(settings, ())
+    if settings.get("cache") is not None and not Path(settings["cache"]).is_dir():
+        settings["cache"] = None  # a folder names none to be made
     domain = find_domain(settings["domain"]).load(domain_options(settings))
     network = domain.network(_data(settings, domain)) if _is_foreign(path) else None
     flow = Flow.load(path / "model", network=network).to(device)

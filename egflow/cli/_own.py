@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from egflow.cli._compose import Arguments, Settings, compose
-from egflow.cli._folder import RunFolder, load_settings
+from egflow.cli._folder import RunFolder, load_settings, refuse_code
 from egflow.cli._quote import show as typed_as
 from egflow.domain import CORE_METHODS, Domain, Job, OwnMethods, find_domain
 
@@ -156,6 +156,7 @@ def _finished(command: Settings) -> tuple[OwnMethods, Job]:
     name = stored["domain"]
     given: dict[str, Any] = command.get(name) or {}
     options = {**(stored.get(name) or {}), **given}
+    refuse_code(stored, given)
     domain = cast(OwnMethods, find_domain(name).load(options))
     for key in given:
         if key not in domain.free_options:

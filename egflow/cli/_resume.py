@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from egflow.cli._compose import Arguments, Settings, flatten
-from egflow.cli._folder import load_settings
+from egflow.cli._folder import load_settings, refuse_code
 from egflow.cli._quote import split_list
 
 FREE_KEYS = frozenset({
@@ -38,6 +38,7 @@ def merged(settings: Settings, arguments: Arguments) -> Settings:
         ValueError: naming a key that contradicts the run's.
     """
     stored = load_settings(arguments.typed["run_dir"])
+    refuse_code(stored, [key.partition(".")[2] for key in arguments.typed if key.startswith(f"{stored['domain']}.")])
     now, then = flatten(settings), flatten(stored)
     for key in arguments.typed:
         if key not in FREE_KEYS and not _same(key, now[key], then.get(key)):

@@ -41,9 +41,20 @@ def train(settings: Settings, arguments: Arguments) -> int:
     """One run. Whatever is wrong with the input ends it before its folder holds anything."""
     make_solver(settings["solver"]["name"])
     device = join_group(pick_device(settings["device"]))
+    rank = group().rank
+    if not rank:
+        return _train(settings, arguments, device)
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  the first process speaks for all
+    try:
+        return _train(settings, arguments, device)
+    except Exception as error:  # but for what went wrong here alone
+        if not hasattr(error, "everywhere"):
+            print(f"egflow: process {rank}: {one_line(error)}", file=sys.__stderr__)
+        raise
+
+
+def _train(settings: Settings, arguments: Arguments, device: torch.device) -> int:
     together = group()
-    if together.rank:
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  the first process speaks for all
     for key, alone in (("method", is_own(settings)), ("rounds", settings["rounds"] is not None)):
         if together.size > 1 and alone:
             raise ValueError(f"{key}={settings[key]} runs in one process: start it without torchrun")

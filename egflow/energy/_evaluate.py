@@ -29,6 +29,7 @@ def evaluate(
     cache: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     allow_all_forbidden: bool = False,
+    offset: int = 0,
 ) -> EnergyValues:
     """Energies of all items, with every check, without a graph, and with the energy's modules in eval mode.
 
@@ -41,6 +42,7 @@ def evaluate(
         batch_size: items in one call of `energy`.
         cache: folder of a persistent cache for the energies made by `as_energy` that have none of their own.
         progress: told (items done, N), at least after every batch.
+        offset: added to the indices that messages name, where x is a part of something.
         allow_all_forbidden: for generated samples, where a batch without one allowed item is a finding, not a mistake.
 
     Returns:
@@ -69,7 +71,7 @@ def evaluate(
     with torch.no_grad(), eval_mode(energy):
         for lo in range(0, total, batch_size):
             hi = min(lo + batch_size, total)
-            tally = Tally(hi - lo, lo, None if cache is None else Path(cache), within(progress, lo, total))
+            tally = Tally(hi - lo, lo + offset, None if cache is None else Path(cache), within(progress, lo, total))
             part = None if condition is None else condition[lo:hi].to(device)
             pieces.append(run_batch(energy, x[lo:hi].to(device), part, tally, name))
             calls += int((tally.called | ~tally.cached).sum())

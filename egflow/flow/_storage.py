@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from egflow.flow._flow import Flow
 
 SCHEMA = "egflow-model/1"
-_MOST_BASES = 2
+_MOST_BASES = 32  # a tilt of a tilt has a base with a base; a link to itself ends
 
 
 def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
@@ -102,22 +102,35 @@ def _read(source: Path, own: nn.Module | None, depth: int) -> Flow:
         module.load_state_dict(stored)
         module.to(tensors["shift"].dtype).eval()
         flow = _flow(model, module, tensors)
+        _check_kinds(model)
         flow.condition_shape = None if model["condition_shape"] is None else tuple(model["condition_shape"])
         flow.domain = model.get("domain")
         flow.num_classes, beta, ranges = model["num_classes"], model["beta"], model.get("beta_range")
         flow.beta = tuple(beta) if isinstance(beta, list) else beta
         flow.beta_range = None if ranges is None else tuple((float(low), float(high)) for low, high in ranges)
         flow.tuned = None if model["tuned"] is None else Tuned.from_dict(model["tuned"])
-    except (SafetensorError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except (SafetensorError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{source} does not hold a model this version can read: {error}") from None
     report, base = member(source, "report.json"), member(source, "base")
     if report.is_file():
         flow.report = TiltReport.load(report)
     if base.is_dir():
         if depth == _MOST_BASES:
-            raise ValueError(f"{base}: a base of a base of a base is no model of egflow's")
+            raise ValueError(f"{base}: more than {_MOST_BASES} bases in each other")
         flow.base = _read(base, own, depth + 1)
     return flow
+
+
+def _check_kinds(model: dict[str, Any]) -> None:
+    """Whether what a flow keeps as it is read is of the kind it must be. Raises TypeError otherwise."""
+    number, whole = (int, float, type(None)), (int, type(None))
+    kinds = {"beta": (*number, list), "num_classes": whole, "domain": (str, type(None))}
+    for key, kind in kinds.items():
+        if not isinstance(model.get(key), kind) or isinstance(model.get(key), bool):
+            raise TypeError(f"{key} is {model.get(key)!r}")
+    lists = (model["condition_shape"] or [], model["beta"] if isinstance(model["beta"], list) else [])
+    if not all(isinstance(one, int | float) for part in lists for one in part):
+        raise TypeError(f"condition_shape is {model['condition_shape']!r}, beta {model['beta']!r}")
 
 
 def _tokens(flow: Flow) -> dict[str, int | None] | None:

@@ -10,12 +10,14 @@ from types import FrameType, TracebackType
 class DeferredInterrupts:
     """Within the context, signals that have a Python handler are noted; `raise_pending` then calls the handler.
 
-    A second signal calls its handler at once. Outside the main thread nothing is changed.
+    A second signal calls its handler at once, in the middle of a step; among many processes, where torchrun hands on
+    what each may have got already, it is one with the first. Outside the main thread nothing is changed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = False) -> None:
         self._handlers: dict[int, object] = {}
         self._pending: int | None = None
+        self._patient = patient
 
     def __enter__(self) -> DeferredInterrupts:
         if threading.current_thread() is threading.main_thread():
@@ -43,13 +45,14 @@ class DeferredInterrupts:
             self._call(number, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._pending is not None:
+        if self._pending is not None and not self._patient:
             self._call(number, frame)
         self._pending = number
 
     def _call(self, number: int, frame: FrameType | None) -> None:
         handler = self._handlers[number]
         self._restore()
+        self._handlers = {}  # what the handler sets up, such as to ignore more of them, is left
         assert callable(handler)
         handler(number, frame)
 

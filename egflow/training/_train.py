@@ -66,7 +66,7 @@ class _Training:
         self.folder = None if options.folder is None else options.folder / "checkpoints" / options.stage
         self.step, self.before, self.started = 0, 0.0, time.monotonic()
         self.loss_sum, self.loss_count = torch.zeros((), device=problem.train.x.device), 0
-        self.last_file = ""
+        self.last_file, self.torn = "", False
         self._generator = torch.Generator()
 
     @property
@@ -116,16 +116,17 @@ class _Training:
 
     def advance(self) -> None:
         """One step of the optimiser."""
-        # a network of the user's own may draw (dropout): from the global generator, fixed by the step and the process
-        seed = mix(self.seed, self.step, 1 + self.group.rank)
-        torch.default_generator.manual_seed(seed)
-        if self.loss_sum.is_cuda:
-            torch.cuda.manual_seed(seed)
+        self.torn = True  # until the step is whole
+        # what is the user's own may draw from the global generator, fixed by the step: a coupling, alike everywhere
+        self._seed_global(0)
         draws = StepDraws.at(self.seed, self.step, self.batch_size, self._generator)
         rate = 0.5 * self.options.learning_rate * (1 + math.cos(math.pi * self.step / self.steps))
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self._backward(self.problem.batch(draws, self.problem.train))
+        batch = self.problem.batch(draws, self.problem.train)
+        if self.group.rank:
+            self._seed_global(self.group.rank)  # or a network with dropout, for its own rows
+        loss = self._backward(batch)
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.options.clip))
         if not math.isfinite(norm):
             where = f"the last good checkpoint is {self.last_file}" if self.last_file else "no checkpoint was written"
@@ -139,6 +140,26 @@ class _Training:
         self.step += 1
         self.loss_sum += loss
         self.loss_count += 1
+        self.torn = False
+
+    def agree(self) -> None:
+        """Let all processes start from the first one's weights, at one step; waits for all.
+
+        Raises:
+            ValueError: where they have resumed from different steps: the folder is not one that all see.
+        """
+        if self.group.size == 1:
+            return
+        if len(set(self.group.gather(lambda: self.step))) > 1:
+            raise ValueError(f"resume: the processes see different checkpoints in {self.folder}: give a shared folder")
+        for module in (self.network, self.average):
+            self.group.share([*module.parameters(), *module.buffers()])
+
+    def _seed_global(self, rank: int) -> None:
+        seed = mix(self.seed, self.step, 1 + rank)
+        torch.default_generator.manual_seed(seed)
+        if self.loss_sum.is_cuda:
+            torch.cuda.manual_seed(seed)
 
     def _backward(self, batch: Splits) -> Tensor:
         device = self.problem.train.x.device.type
@@ -197,11 +218,15 @@ def train(
     check_count("batch_size", batch_size)
     run = _Training(network, problem, steps, batch_size, seed, options)
     run.resume()
-    run.group.wait()  # before the first has written anything
+    run.agree()  # before the first has written anything
     finished = run.step == steps
     try:
         shown = options if run.writes else replace(options, progress="quiet")
-        with ProgressLine(shown, steps) as line, DeferredInterrupts() as interrupts, torch.random.fork_rng():
+        with (
+            ProgressLine(shown, steps) as line,
+            DeferredInterrupts(run.group.size > 1) as interrupts,
+            torch.random.fork_rng(),
+        ):
             while run.step < steps:
                 run.advance()
                 if run.step % options.log_every == 0 or run.step == steps:
@@ -210,7 +235,9 @@ def train(
                     run.save()
                 interrupts.raise_pending(run.group.largest(interrupts.pending, run.loss_sum.device))
     except KeyboardInterrupt:
-        run.save()
+        if not run.torn:
+            run.save()
+        run.group.wait()  # a process that ends ends the others
         raise
     finally:
         run.metrics.close()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cli_shell import SMALL, InProcess, shell
 
+from egflow.cli._compose import Arguments, compose
 from egflow.cli._folder import claim, load_settings, save_settings, stamped
 
 KEYS = {
@@ -233,10 +234,32 @@ def test_a_config_from_a_folder_is_data_alone(tmp_path: Path, line: str, match: 
         load_settings(tmp_path)
 
 
+@pytest.mark.parametrize("command", ["train run_dir=run resume=true", "evaluate run=run", "sample run=run"])
+def test_a_folder_imports_no_environment(tmp_path: Path, command: str) -> None:
+    (tmp_path / "stranger.py").write_text("from pathlib import Path\nPath('was_run').touch()\n")
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "model.json").write_text("{}")
+    settings = compose("train", Arguments({"domain": "offline_rl", "offline_rl.env": "stranger:X-v0"}))
+    save_settings(tmp_path / "run", settings)
+    made = shell(f"python -m egflow.{command}", tmp_path)
+    assert made.returncode == 2 and "names code, which is never imported for a folder" in made.stderr, made
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_a_run_killed_before_its_first_file_is_started_by_the_same_command(tmp_path: Path) -> None:
+    (tmp_path / "run" / "figures").mkdir(parents=True)
+    with pytest.raises(ValueError, match="holds no run"):
+        claim(str(tmp_path / "run"), "toy", resume=False)
+    assert not claim(str(tmp_path / "run"), "toy", resume=True).resumed
+    (tmp_path / "run" / "figures" / "a.png").touch()
+    with pytest.raises(ValueError, match="holds no run"):
+        claim(str(tmp_path / "run"), "toy", resume=True)
+
+
 def test_what_a_user_typed_comes_back_from_a_config(tmp_path: Path) -> None:
     for text in ("${oc.env:HOME}", r"\${x}", r"a\\b ${c} \\${d}", "plain"):
-        save_settings(tmp_path, {"domain": "toy", "data": text})
-        assert load_settings(tmp_path)["data"] == text
+        save_settings(tmp_path, {"domain": "toy", "data": text, "energy": [text, {"a": text}]})
+        assert load_settings(tmp_path) == {"domain": "toy", "data": text, "energy": [text, {"a": text}]}
 
 
 def test_a_config_that_is_too_long_is_none(tmp_path: Path) -> None:

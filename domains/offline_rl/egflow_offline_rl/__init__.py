@@ -21,6 +21,7 @@ SPEC = DomainSpec(
     implementation="egflow_offline_rl.domain:OfflineRL",
     extra="offline-rl",
     help="control policies from logged data (Minari): QIPO, a flow policy weighted by exp(beta·Q), and its peers",
+    code_options=("env",),
     requires=("gymnasium", "minari", "mujoco"),
     methods=("qipo", "qipo_ot", "qipo_diff", "guided_actor", "bc", "td3bc", "iql", "fql", "qgpo"),
 )

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from egflow._files import write_atomic, write_folder, write_text
+from egflow._untrusted import member, read_json
 from egflow_offline_rl._storage import read_policy, write_policy
 from egflow_offline_rl.critic import evaluate_support, sample_rows
 from egflow_offline_rl.policy import Policy
@@ -108,13 +109,14 @@ class Kept:
             FileNotFoundError, ValueError: as `load_policy`, or if the account's files are missing or damaged.
         """
         policy = read_policy(folder)
-        behaviour = read_policy(folder / _BEHAVIOUR) if (folder / _BEHAVIOUR).is_dir() else None
-        files = folder / "account.json", folder / "account.safetensors"
+        kept = member(folder, _BEHAVIOUR)
+        behaviour = read_policy(kept) if kept.is_dir() else None
+        files = member(folder, "account.json"), member(folder, "account.safetensors")
         for file in files:
             if not file.is_file():
                 raise FileNotFoundError(f"{file} is missing: the model can act, but not be reported on")
         try:
-            record, tensors = json.loads(files[0].read_text(encoding="utf-8")), load_file(files[1])
+            record, tensors = read_json(files[0]), load_file(files[1])
             return cls(
                 policy=policy,
                 behaviour=behaviour,

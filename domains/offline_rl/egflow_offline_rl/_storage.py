@@ -14,12 +14,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from egflow._files import write_atomic, write_folder, write_text
-from egflow._untrusted import check_config, member, read_json, read_tensors
+from egflow._untrusted import check_config, check_shapes, member, read_json, read_tensors
 from egflow.flow import Flow
 from egflow_offline_rl.environments import foreign_entry, spec_from_json
 from egflow_offline_rl.networks import TwinQ
@@ -101,17 +102,26 @@ def _policy(model: dict[str, Any], tensors: dict[str, Tensor], source: Path) -> 
     flows = {flow: Flow.load(member(source, flow)) for flow in model["flows"] if str(flow).isidentifier()}
     check_config(model["actor"]["config"], source / "model.json")
     check_config(model["critic"], source / "model.json")
-    actor = getattr(importlib.import_module(ACTORS[name]), name)(**flows, **model["actor"]["config"])
-    critic = None if model["critic"] is None else TwinQ(**model["critic"])
-    for prefix, part in (("actor", actor), ("critic", critic)):
+    kind = getattr(importlib.import_module(ACTORS[name]), name)
+
+    def make() -> dict[str, Any]:
+        critic = None if model["critic"] is None else TwinQ(**model["critic"])
+        return {"actor": kind(**flows, **model["actor"]["config"]), "critic": critic}
+
+    with torch.device("meta"):  # takes no memory, whatever the config says
+        for prefix, part in make().items():
+            if isinstance(part, nn.Module):
+                check_shapes(part, _under(prefix, tensors), source / "weights.safetensors")
+    parts = make()
+    for prefix, part in parts.items():
         if isinstance(part, nn.Module):
             part.load_state_dict(_under(prefix, tensors))
             part.eval().requires_grad_(False)
     reference = model["reference"]
     return Policy(
         scaling=Scaling(**{name: tensors[f"scaling.{name}"] for name in _SCALING}),
-        actor=actor,
-        critic=critic,
+        actor=parts["actor"],
+        critic=parts["critic"],
         method=model["method"],
         env_spec=_environment(model["environment"]),
         dataset=model["dataset"],
