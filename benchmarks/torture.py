@@ -43,7 +43,7 @@ KINDS = {
     "offline_rl.critic_steps=300 offline_rl.policy_steps=300 offline_rl.support_states=100 offline_rl.support=4 "
     "offline_rl.best_of=2 offline_rl.episodes=2",
 }
-_TIMES = ("seconds", "evaluation_seconds", "actions_per_second")
+_TIMES = ("seconds", "seconds_by_stage", "evaluation_seconds", "actions_per_second")
 
 
 @dataclass
