@@ -14,7 +14,7 @@ score; the figure is the area under the mean of the ten best so far, 1 at most. 
 
 - The search's log Z starts at the least −beta·E of the first round; in the first 15 tasks that were measured it started
   at 0 (all but deco_hop, isomers_c9h10n2o2pf2cl, scaffold_hop, thiothixene_rediscovery and valsartan_smarts).
-- `device`: where egflow's search ran; ten tasks at a time on the one GPU, two on two cores beside other work.
+- `device`: where egflow's search ran; ten tasks at a time on the one GPU, the others on two cores beside other work.
 
 Cells are kept in `molecules_pmo_cells/`, and with the repository: stopped and started again, it goes on. On one core a
 task takes some twenty minutes.
