@@ -6,10 +6,12 @@ or run.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
 import warnings
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,16 +106,18 @@ def _policy(model: dict[str, Any], tensors: dict[str, Tensor], source: Path) -> 
     check_config(model["critic"], source / "model.json")
     kind = getattr(importlib.import_module(ACTORS[name]), name)
 
-    def make() -> dict[str, Any]:
-        critic = None if model["critic"] is None else TwinQ(**model["critic"])
-        return {"actor": kind(**flows, **model["actor"]["config"]), "critic": critic}
-
-    with torch.device("meta"):  # takes no memory, whatever the config says
-        for prefix, part in make().items():
+    makers: dict[str, Callable[[], Any]] = {
+        "actor": lambda: kind(**flows, **model["actor"]["config"]),
+        "critic": lambda: None if model["critic"] is None else TwinQ(**model["critic"]),
+    }
+    parts: dict[str, Any] = {}
+    for prefix, make in makers.items():
+        # an actor that goes where its flow is cannot stay on the meta device; its counts are checked
+        with contextlib.suppress(NotImplementedError), torch.device("meta"):  # which takes no memory
+            part = make()
             if isinstance(part, nn.Module):
                 check_shapes(part, _under(prefix, tensors), source / "weights.safetensors")
-    parts = make()
-    for prefix, part in parts.items():
+        parts[prefix] = part = make()
         if isinstance(part, nn.Module):
             part.load_state_dict(_under(prefix, tensors))
             part.eval().requires_grad_(False)
