@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from _browser import browser_page as browser_page
+from _browser import chromium as chromium
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
