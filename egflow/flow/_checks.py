@@ -1,4 +1,4 @@
-"""Checks of what a flow is asked: its condition and its beta."""
+"""Checks of what a flow is made of and asked: preprocessing, points, condition, beta."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def check_preprocessing(shift: Tensor, scale: Tensor, event_shape: tuple[int, ...]) -> None:
+    """Whether shift and scale broadcast to one sample. Raises ValueError otherwise."""
+    for name, tensor in (("shift", shift), ("scale", scale)):
+        padded = (1,) * (len(event_shape) - tensor.ndim) + tuple(tensor.shape)
+        if len(padded) != len(event_shape) or any(a not in (1, b) for a, b in zip(padded, event_shape, strict=True)):
+            raise ValueError(f"{name} of shape {tuple(tensor.shape)} must broadcast to the event shape {event_shape}")
+
+
+def check_points(x: Any, event_shape: tuple[int, ...]) -> Tensor:
+    """Points as a float tensor (batch, *event). Raises ValueError otherwise."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"x must be a float tensor of shape (batch, *{event_shape}), got {got}")
+    if tuple(x.shape[1:]) != event_shape or x.ndim == 0:
+        raise ValueError(f"x must have shape (batch, *{event_shape}), got {tuple(x.shape)}")
+    return x
 
 
 def check_flow_condition(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from egflow.flow._checks import check_at, check_flow_condition, same_beta, say_range
+from egflow.flow._checks import check_at, check_flow_condition, check_points, check_preprocessing, same_beta, say_range
 from egflow.flow._density import DensitySettings, log_density, push_density
+from egflow.flow._stored import Stored
 from egflow.network import AtBeta, scale_beta
 from egflow.path import Path, Prediction, make_path
 from egflow.solver import Solution, Solver, Tuned, fit_tuned, make_solver
@@ -24,18 +24,23 @@ if TYPE_CHECKING:
 _CHUNK = 8_192  # rows integrated at once, so that memory does not grow with n
 
 
-class Flow:
+class Flow(Stored):
     """A generator with a density: a network that predicts on a path, between a normal source and data.
 
     The network works on preprocessed data z = (x − shift) / scale; every method here speaks of x.
 
     Args:
         network: called as ``network(z, t, condition)`` with z (batch, *event), t (batch,); any nn.Module. One's own
-            pretrained velocity is wrapped as a base by this constructor.
+            pretrained velocity is wrapped as a base by this constructor, see examples/wrap_velocity.py.
         event_shape: shape of one sample.
         path: "cond_ot", "vp", "cosine", or a `Path`.
         prediction: what the network's output means: "velocity", "noise", "x_1" or "score_fn"; None is the path's own.
         shift, scale: preprocessing, broadcastable to event_shape; None is 0 and 1.
+        condition_shape: of one condition, where the network takes vectors: ``(k,)``.
+        num_classes: where the network takes labels, 0 … num_classes − 1.
+
+    Raises:
+        ValueError: for an unknown path or prediction, or a shift or scale of another shape.
 
     Attributes:
         base: the flow this one was tilted from, or None.
@@ -62,6 +67,8 @@ class Flow:
         prediction: Prediction | None = None,
         shift: Tensor | None = None,
         scale: Tensor | None = None,
+        condition_shape: Sequence[int] | None = None,
+        num_classes: int | None = None,
     ) -> None:
         self.network = network
         self.event_shape = tuple(int(size) for size in event_shape)
@@ -73,17 +80,13 @@ class Flow:
         like = torch.zeros(()) if first is None else first.detach()
         self.shift = (torch.zeros(()) if shift is None else shift).to(like)
         self.scale = (torch.ones(()) if scale is None else scale).to(like)
-        for name, tensor in (("shift", self.shift), ("scale", self.scale)):
-            padded = (1,) * (len(self.event_shape) - tensor.ndim) + tuple(tensor.shape)
-            fits = len(padded) == len(self.event_shape) and all(
-                a in (1, b) for a, b in zip(padded, self.event_shape, strict=True)
-            )
-            if not fits:
-                raise ValueError(
-                    f"{name} of shape {tuple(tensor.shape)} must broadcast to the event shape {self.event_shape}"
-                )
-        self.condition_shape: tuple[int, ...] | None = None
-        self.num_classes: int | None = None
+        check_preprocessing(self.shift, self.scale, self.event_shape)
+        if condition_shape is not None and num_classes is not None:
+            raise ValueError("conditions are vectors (condition_shape=) or labels (num_classes=): give one of the two")
+        self.num_classes = None if num_classes is None else check_count("num_classes", num_classes)
+        self.condition_shape: tuple[int, ...] | None = None if num_classes is None else ()
+        if condition_shape is not None:
+            self.condition_shape = tuple(int(size) for size in condition_shape)
         self.tuned: Tuned | None = None
         self.base: Flow | None = None
         self.energy: EnergyModel | list[EnergyModel] | None = None
@@ -100,6 +103,11 @@ class Flow:
         tilted = f", {say_range(self.beta_range)}" if self.beta_range else ""
         tilted = tilted if self.beta is None else f", beta={self.beta}"
         return f"Flow({type(self.network).__name__}, event_shape={self.event_shape}, path={self.path.name}{tilted})"
+
+    def _repr_html_(self) -> str:
+        from egflow.flow._html import flow_html
+
+        return flow_html(self)
 
     @property
     def device(self) -> torch.device:
@@ -344,43 +352,12 @@ class Flow:
         log_q, error = log_density(self._velocity, z, condition, self.path.t_end, settings)
         return (log_q - self._log_scale).to(x.dtype), error.to(x.dtype)
 
-    def save(self, folder: str | PathLike[str]) -> None:
-        """Save into a folder: weights.safetensors, model.json, the report, and the base in ``base/``.
-
-        Raises:
-            ValueError: if the folder exists and holds something else than a model.
-            OSError: if it cannot be written; nothing is changed then.
-        """
-        from egflow.flow._storage import save_flow
-
-        save_flow(self, folder)
-
-    @classmethod
-    def load(cls, folder: str | PathLike[str], network: nn.Module | None = None) -> Flow:
-        """Load a saved flow.
-
-        Args:
-            folder: as given to `save`.
-            network: a module of the same shape, where the saved one was a user's own.
-
-        Raises:
-            FileNotFoundError: if the folder or a file of it is missing.
-            ValueError: if a file is truncated, altered, of another version, or does not fit the network.
-        """
-        from egflow.flow._storage import load_flow
-
-        return load_flow(folder, network)
-
     def _velocity(self, z: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
         value = self.network(z, t, condition)
         return self.path.convert(value, z, t, self.prediction, "velocity")
 
     def _check_x(self, x: Tensor) -> Tensor:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise ValueError(f"x must be a float tensor of shape (batch, *{self.event_shape}), got {_describe(x)}")
-        if tuple(x.shape[1:]) != self.event_shape or x.ndim == 0:
-            raise ValueError(f"x must have shape (batch, *{self.event_shape}), got {tuple(x.shape)}")
-        return x.to(self.shift)
+        return check_points(x, self.event_shape).to(self.shift)
 
     def _check_condition(self, condition: Tensor | int | None, n: int) -> Tensor | None:
         return check_flow_condition(condition, n, self.condition_shape, self.num_classes, self.shift)
@@ -399,7 +376,3 @@ class Flow:
         if probes is not None:
             check_count("probes", probes)
         return DensitySettings(probes, make_solver(solver), rtol, atol, seed)
-
-
-def _describe(x: object) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__

@@ -30,12 +30,18 @@ SCHEMA = "egflow-model/1"
 _MOST_BASES = 32  # a tilt of a tilt has a base with a base; a link to itself ends
 
 
-def save_flow(flow: Flow, folder: str | PathLike[str]) -> None:
-    """Write the flow into a new folder beside the target, then rename it; see `Flow.save`."""
+def save_flow(flow: Flow, folder: str | PathLike[str], card: str | None = None) -> None:
+    """Write the flow, and a model card where there is one, into a new folder beside the target, then rename it."""
     target = Path(folder)
     if target.exists() and not (target / "model.json").is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target} exists and is not a saved model: choose another folder")
-    write_folder(target, lambda fresh: _write(flow, fresh))
+
+    def write(fresh: Path) -> None:
+        _write(flow, fresh)
+        if card is not None:
+            write_text(fresh / "README.md", card)
+
+    write_folder(target, write)
 
 
 def _write(flow: Flow, folder: Path) -> None:

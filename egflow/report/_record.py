@@ -196,6 +196,11 @@ class TiltReport:
 
         return table(self)
 
+    def _repr_html_(self) -> str:
+        from egflow.report._markup import as_html
+
+        return as_html(self.table())
+
     def __str__(self) -> str:
         from egflow.report._table import as_text
 
