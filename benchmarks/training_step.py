@@ -20,6 +20,7 @@ from egflow_images.shapes import shapes
 from egflow_toy.densities import density
 from torch import Tensor, nn
 
+from egflow._rows import Rows
 from egflow.coupling import independent
 from egflow.network import MLP, UNet
 from egflow.objective import cefm
@@ -45,7 +46,9 @@ def compared(
 ) -> dict[str, object]:
     """The row of one network."""
     flat = torch.zeros(len(x), dtype=torch.float64)
-    population = Population(x, None, Resample().prepare(flat, flat))
+    shift, scale = torch.zeros(x.shape[1:]), torch.ones(x.shape[1:])
+    rows = Rows(x, torch.arange(len(x)), lambda part: ((part - shift) / scale).to(shift))  # as fit has them
+    population = Population(rows, None, Resample().prepare(flat, flat))
     problem = FlowMatching(CondOT(), cefm, independent, "velocity", population, None)
     quiet = TrainingOptions(progress="quiet", autocast=autocast)
     ours, bare = [], []

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from egflow._fit_tokens import new_token_flow, token_problem
 from egflow._inputs import N_MIN, check_condition, check_data, condition_kind, pick_device
+from egflow._kinds import check_kind
+from egflow._rows import Rows, chunks, mean_and_std
 from egflow._token_inputs import check_tokens, check_vocabulary
 from egflow._weighting import Weighted, Weighting
 from egflow.coupling import make_coupling
@@ -18,7 +20,7 @@ from egflow.network import default_network
 from egflow.objective import METHODS, Objective
 from egflow.path import Path, TokenPath, make_path
 from egflow.report import held_out_split
-from egflow.training import FlowMatching, Population, Problem, TrainingOptions, check_count, mix, train
+from egflow.training import FlowMatching, Population, Problem, TrainingOptions, check_count, check_options, mix, train
 from egflow.weights import Resample, check_sample_weight
 
 
@@ -79,7 +81,9 @@ def fit(
     condition = check_condition(condition, len(x))
     check_count("steps", steps)
     check_count("batch_size", batch_size)
-    options = options or TrainingOptions()
+    options = check_options(options)
+    if network is not None:
+        check_kind("network", network, nn.Module, "an nn.Module, called as network(x, t, condition), or None")
     if options.stage == "train":
         options = replace(options, stage="base")
     weight = torch.ones(len(x), dtype=torch.float64)
@@ -112,21 +116,19 @@ def new_flow(
             torch.manual_seed(mix(seed, -1))
             network = default_network(x.shape[1:], condition)
     train_index, _ = held_out_split(len(x))
-    shift, scale = standardisation(x[train_index])
+    shift, scale = standardisation(Rows(x, train_index))
     flow = Flow(network.to(device), x.shape[1:], path=chosen, shift=shift.to(device), scale=scale.to(device))
     flow.condition_shape, flow.num_classes = condition_kind(condition)
     return flow
 
 
-def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
+def standardisation(x: Rows) -> tuple[Tensor, Tensor]:
     """Shift and scale: per coordinate for vectors, per channel for events of more dimensions.
 
     Returns:
         Two tensors that broadcast to the event, mean and standard deviation; a constant coordinate has scale 1.
     """
-    over = (0, *range(2, x.ndim))
-    x = x.double()
-    shift, scale = x.mean(over, keepdim=True)[0], x.std(over, keepdim=True)[0]
+    shift, scale = mean_and_std(chunks(x))
     scale = torch.where(scale > 1e-12 * shift.abs().clamp_min(1e-12), scale, 1.0)
     return shift.float(), scale.float()
 
@@ -162,7 +164,7 @@ def train_flow(
         batches = weighting.batches(index, flow.device, watch=watch)
         if batches is None:
             return None
-        z = _prepared(flow, x[index].to(flow.device))
+        z = _prepared(flow, x, index)
         c = None if condition is None else condition[index].to(flow.device)
         return Population(z, c if c is None or not c.is_floating_point() else c.to(flow.shift), batches)
 
@@ -191,9 +193,17 @@ def train_flow(
     return flow
 
 
-def _prepared(flow: Flow, x: Tensor) -> Tensor:
-    """x as the network sees it."""
-    return flow.vocabulary.encode(x) if isinstance(flow, TokenFlow) else ((x - flow.shift) / flow.scale).to(flow.shift)
+def _prepared(flow: Flow, x: Tensor, index: Tensor) -> Tensor | Rows:
+    """Rows of x as the network sees them: gathered batch by batch, but for a GPU where they fit there."""
+
+    def prepare(rows: Tensor) -> Tensor:
+        if isinstance(flow, TokenFlow):
+            return flow.vocabulary.encode(rows)
+        return ((rows - flow.shift) / flow.scale).to(flow.shift)
+
+    if flow.device.type == "cuda" and x.nbytes < 0.25 * torch.cuda.mem_get_info(flow.device)[0]:
+        return prepare(x[index].to(flow.device))
+    return Rows(x, index, prepare, flow.device)
 
 
 def _split(train_index: Tensor, n: int) -> tuple[Tensor, Tensor]:

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from egflow._kinds import as_tensor
+from egflow._rows import chunks
+
 N_MIN = 20
+MOST_LABELS = 2**20  # each has a row of weights in the network
 
 
 def check_data(x: Any, name: str = "x") -> Tensor:
     """Samples as a float tensor (N, *event), N ≥ 20, finite. Raises ValueError otherwise."""
-    if not isinstance(x, Tensor):
-        try:
-            x = torch.as_tensor(x)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{name} must be a float tensor (N, *event), got {type(x).__name__}: {error}") from None
+    x = as_tensor(name, x, "a float tensor (N, *event)")
     if not x.is_floating_point():
         raise ValueError(
             f"{name} must be a float tensor (N, *event), got dtype {x.dtype}: convert it with .float(); for tokens "
@@ -27,7 +27,7 @@ def check_data(x: Any, name: str = "x") -> Tensor:
         raise ValueError(f"{name} must have shape (N, *event), got {tuple(x.shape)}{hint}")
     if len(x) < N_MIN or x[0].numel() == 0:
         raise ValueError(f"{name} must hold at least {N_MIN} samples that are not empty, got shape {tuple(x.shape)}")
-    bad = ~torch.isfinite(x.flatten(1)).all(1)
+    bad = torch.cat([~torch.isfinite(part.flatten(1)).all(1) for part in chunks(x)])
     if bool(bad.any()):
         first = int(bad.nonzero()[0])
         raise ValueError(
@@ -40,18 +40,22 @@ def check_condition(condition: Any, n: int) -> Tensor | None:
     """Conditions as (N,) long labels ≥ 0 or (N, k) finite floats. Raises ValueError otherwise."""
     if condition is None:
         return None
-    condition = torch.as_tensor(condition).detach()
+    condition = as_tensor("condition", condition, "labels (N,) or floats (N, k)").detach()
     if len(condition.shape) == 0 or len(condition) != n:
         got = tuple(condition.shape)
         raise ValueError(f"condition must have one row a sample: {n} samples, condition of shape {got}")
     if condition.is_floating_point():
         if condition.ndim != 2:
             raise ValueError(f"a float condition must have shape (N, k), got {tuple(condition.shape)}")
-        if not bool(torch.isfinite(condition).all()):
-            raise ValueError("condition must be finite: it holds NaN or inf")
+        if not bool(torch.isfinite(condition.float()).all()):
+            raise ValueError("condition must be finite in float32: it holds NaN, inf or larger numbers")
         return condition
     if condition.ndim != 1 or condition.is_complex() or bool((condition < 0).any()):
         raise ValueError("a discrete condition must hold whole labels ≥ 0, shape (N,)")
+    if int(condition.max()) >= MOST_LABELS:
+        raise ValueError(
+            f"condition must hold labels below {MOST_LABELS:,}, got {int(condition.max())}: number them from 0"
+        )
     return condition.long()
 
 
@@ -69,7 +73,7 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.zeros((), device=chosen)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device={device} cannot be used here ({reason}); try device=cpu") from None
+        raise ValueError(f"device={str(device)[:60]} cannot be used here ({reason}); try device=cpu") from None
     return chosen

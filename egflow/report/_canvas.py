@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from egflow._rows import chunks
 from egflow.weights import normalise
 
 if TYPE_CHECKING:
@@ -55,18 +56,21 @@ def plane(data: Tensor, log_w: Tensor) -> tuple[Callable[[Tensor], np.ndarray], 
     Returns:
         (n, *event) -> (n, 2) float64, or (n, 1) for one coordinate; names.
     """
-    flat = data.flatten(1).double()
-    if flat.shape[1] <= 2:
+    if data[0].numel() <= 2:
         return lambda x: x.flatten(1).double().numpy(), ("x[0]", "x[1]")
     drawn = torch.multinomial(normalise(log_w), 2000, replacement=True, generator=torch.Generator().manual_seed(0))
-    part = flat[drawn]
+    part = data[drawn].flatten(1).double()
     centre = part.mean(0)
     _, scale, axes = torch.linalg.svd(part - centre, full_matrices=False)
     explained = scale.square() / scale.square().sum().clamp_min(1e-300)
     names = tuple(f"principal component {i + 1} ({explained[i]:.0%} of variance)" for i in range(2))
     # the largest loading is positive, so that pictures of two runs can be laid side by side
     axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()
-    return lambda x: ((x.flatten(1).double() - centre) @ axes.T).numpy(), (names[0], names[1])
+
+    def seen(x: Tensor) -> np.ndarray:
+        return torch.cat([(rows.flatten(1).double() - centre) @ axes.T for rows in chunks(x)]).numpy()
+
+    return seen, (names[0], names[1])
 
 
 def density_image(axis: Any, points: np.ndarray, weight: np.ndarray, spans: list[tuple[float, float]]) -> None:

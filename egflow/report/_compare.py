@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from egflow._rows import Rows
 from egflow.energy import EnergyValues
 from egflow.report._distance import Halved, halved_distance
 from egflow.report._energies import ks_noise, weighted_ks, weighted_mean, weighted_w1
@@ -21,7 +22,7 @@ Mean = tuple[float, float]
 class Reference:
     """Points and their weights: x (n, dim) on the CPU, log_w and log_s (n,), both −inf where forbidden."""
 
-    x: Tensor
+    x: Rows
     energies: EnergyValues
     log_w: Tensor
     log_s: Tensor
@@ -33,7 +34,7 @@ class Reference:
 
     def at(self, index: Tensor) -> Reference:
         """The part at index (n,) long or bool."""
-        return Reference(self.x[index], self.energies.at(index), self.log_w[index], self.log_s[index])
+        return Reference(self.x.at(index), self.energies.at(index), self.log_w[index], self.log_s[index])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from egflow._rows import Rows
+
 MOST_CELLS = 32
 _STARVED = 0.25  # a cell is missed when it has less than this fraction of its mass
 _SEED = 31
@@ -32,7 +34,7 @@ class Coverage:
 
 def nearest(x: Tensor, centres: Tensor) -> Tensor:
     """Index (n,) of the centre nearest to each row of x (n, dim)."""
-    return torch.cat([torch.cdist(part, centres).argmin(1) for part in x.split(2**16)])
+    return torch.cdist(x, centres).argmin(1)
 
 
 def k_means(x: Tensor, k: int, rounds: int = 8) -> Tensor:
@@ -53,7 +55,7 @@ def k_means(x: Tensor, k: int, rounds: int = 8) -> Tensor:
     return centres
 
 
-def cells_of(x: Tensor, share: Tensor, effective: float) -> Tensor | None:
+def cells_of(x: Rows, share: Tensor, effective: float) -> Tensor | None:
     """Centres of the target's cells from rows of x drawn ∝ share; about 15 effective points a cell, None below 60."""
     k = min(MOST_CELLS, int(effective / 15))
     if k < 4:

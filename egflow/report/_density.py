@@ -7,10 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from egflow._rows import Rows
+
 LogProb = Callable[[Tensor, Tensor | None], Tensor]
 
 
-def no_density(x: Tensor) -> str | None:
+def no_density(x: Tensor | Rows) -> str | None:
     """The reason why data x (N, dim) have no density, or None.
 
     Quantised, rounded or clipped data sit on points: log densities of a flow fitted to them say nothing. Looked for in
@@ -47,7 +49,7 @@ def tilt_regression(
 
 
 def achieved_beta(
-    x: Tensor,
+    x: Tensor | Rows,
     values: Tensor,
     log_half: Tensor,
     log_q: LogProb,
@@ -77,8 +79,7 @@ def achieved_beta(
     if len(index) < 10:
         return f"only {len(index)} distinct held-out points could be drawn: too few for a regression"
     energy = values[index]
-    here = index.to(x.device)
-    at, c = x[here], None if condition is None else condition[index.to(condition.device)]
+    at, c = x[index], None if condition is None else condition[index.to(condition.device)]
     group = torch.zeros(len(index), dtype=torch.long)
     if c is not None:
         group = c.unique(dim=0, return_inverse=True)[1].cpu()

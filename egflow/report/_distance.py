@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from egflow._rows import Rows
 from egflow.report._sliced import cumulated, directions, project, w2_squared
 
 HALVINGS = 20
@@ -77,7 +78,7 @@ def thin(share: Tensor, most: int | None = None) -> Tensor:
 
 
 def halved_distance(
-    x: Tensor, share: Tensor, samples: Tensor, *, sizes: Sequence[int] | None = None, most: int | None = None
+    x: Tensor | Rows, share: Tensor, samples: Tensor, *, sizes: Sequence[int] | None = None, most: int | None = None
 ) -> Halved | None:
     """Distance of samples to a weighted reference, with its floor.
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from egflow._kinds import check_flag, shown
+from egflow._rows import Rows
 from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
 from egflow.report._compare import Reference
 from egflow.report._inputs import LEAST_DATA, check_betas, check_condition, check_one_beta, check_points
@@ -109,12 +111,12 @@ def read(
     sample_condition = check_condition(sample_condition, "sample_condition", len(samples))
     if (condition is None) != (sample_condition is None):
         raise ValueError("condition (of the data) and sample_condition must be given both, or neither")
-    if per_condition and condition is None:
+    if check_flag("per_condition", per_condition) and condition is None:
         raise ValueError("per_condition=True needs condition and sample_condition")
-    if reference not in REFERENCES:
-        raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {reference!r}")
-    known = _known(energies, len(models), len(data), "energies", "data")
-    known_made = _known(sample_energies, len(models), len(samples), "sample_energies", "samples")
+    if not isinstance(reference, str) or reference not in REFERENCES:
+        raise ValueError(f"reference must be one of {', '.join(REFERENCES)}, got {shown(reference)}")
+    known = known_energies(energies, len(models), len(data), "energies", "data")
+    known_made = known_energies(sample_energies, len(models), len(samples), "sample_energies", "samples")
     parts = known or [evaluate(model, data, condition) for model in models]
     several = len(models) > 1
     values, scalar = (weighted_sum(parts, betas), 1.0) if several else (parts[0], betas[0])
@@ -138,7 +140,7 @@ def read(
         sample_parts=sample_parts,
         energies=weighted_sum(sample_parts, betas) if several else sample_parts[0],
         beta=scalar,
-        whole=Reference(as_points(data.cpu()), values, log_w, log_s),
+        whole=Reference(Rows(data.cpu(), prepare=as_points), values, log_w, log_s),
         made=as_points(samples.cpu()),
         as_points=as_points,
         same=None if data.is_floating_point() else same_rows(data.cpu()),
@@ -151,13 +153,15 @@ def _flat(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def _known(
+def known_energies(
     given: EnergyValues | Sequence[EnergyValues] | None, k: int, n: int, name: str, whose: str
 ) -> list[EnergyValues] | None:
     """Energies that are known already, one record an energy. Raises ValueError for another number."""
     if given is None:
         return None
-    listed = [given] if isinstance(given, EnergyValues) else list(given)
+    listed = [given] if isinstance(given, EnergyValues) else list(given) if isinstance(given, Sequence) else []
+    if not all(isinstance(one, EnergyValues) for one in listed):
+        raise ValueError(f"{name} must be EnergyValues, one record for each energy, got {shown(given)}")
     if len(listed) != k:
         raise ValueError(f"{name} must be {k} records, one for each energy, got {len(listed)}")
     if any(len(one) != n for one in listed):

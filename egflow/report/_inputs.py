@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -12,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from egflow._kinds import as_number, as_tensor, shown
+from egflow._rows import chunks
+
 LEAST_DATA = 20
 
 
@@ -20,17 +22,16 @@ def check_points(x: Any, name: str, least: int = 1, pad_id: int | None = None) -
 
     Arrays are taken as well; tokens are whole numbers from 0, or ``pad_id``.
     """
-    if isinstance(x, np.ndarray):
-        x = torch.from_numpy(x)
-    if not isinstance(x, Tensor):
+    if not isinstance(x, Tensor | np.ndarray):
         raise ValueError(f"{name} must be a float tensor (N, *event), got {type(x).__name__}")
+    x = as_tensor(name, x, "a float tensor (N, *event)")
     if x.ndim < 2:
         raise ValueError(f"{name} must have shape (N, *event), got {tuple(x.shape)}; one number a sample is (N, 1)")
     if not x.is_floating_point():
         return _check_tokens(x, name, least, pad_id)
     if len(x) < least or x[0].numel() == 0:
         raise ValueError(f"{name} must hold at least {least} sample{'s' * (least > 1)}, got shape {tuple(x.shape)}")
-    bad = ~torch.isfinite(x).flatten(1).all(1)
+    bad = torch.cat([~torch.isfinite(part.flatten(1)).all(1) for part in chunks(x)])
     if bool(bad.any()):
         raise ValueError(f"{name} holds NaN or infinity in {int(bad.sum())} of {len(x)} rows; remove or repair them")
     return x.detach()
@@ -52,6 +53,8 @@ def check_condition(condition: Any, name: str, n: int) -> Tensor | None:
     """A condition of n rows, or None. Raises ValueError otherwise."""
     if condition is None:
         return None
+    if isinstance(condition, Tensor):
+        condition = as_tensor(name, condition, f"a tensor with one row for each of the {n} samples")
     if not isinstance(condition, Tensor) or condition.ndim == 0 or len(condition) != n:
         got = tuple(condition.shape) if isinstance(condition, Tensor) else type(condition).__name__
         raise ValueError(f"{name} must be a tensor with one row for each of the {n} samples, got {got}")
@@ -60,15 +63,15 @@ def check_condition(condition: Any, name: str, n: int) -> Tensor | None:
 
 def check_one_beta(beta: Any) -> float:
     """Beta as a finite float. Raises ValueError otherwise."""
-    if isinstance(beta, bool) or not isinstance(beta, int | float) or not math.isfinite(beta):
-        raise ValueError(f"beta must be one finite number, got {beta!r}; of a range, report each beta and combine them")
-    return float(beta)
+    if isinstance(beta, Sequence):
+        raise ValueError(f"beta must be one finite number, got {shown(beta)}; of a range, report each and combine them")
+    return as_number("beta", beta)
 
 
 def check_betas(beta: Any, k: int) -> tuple[float, ...]:
     """One finite beta for each of k energies. Raises ValueError otherwise."""
     if isinstance(beta, str) or not isinstance(beta, Sequence) or len(beta) != k:
-        raise ValueError(f"beta must be {k} numbers, one for each energy, got {beta!r}")
+        raise ValueError(f"beta must be {k} numbers, one for each energy, got {shown(beta)}")
     return tuple(check_one_beta(b) for b in beta)
 
 

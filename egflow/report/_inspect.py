@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from egflow._rows import Rows, chunks
 from egflow.energy import EnergyValues
 from egflow.report._compare import Comparison, Reference
 from egflow.report._coverage import Coverage, cells_of, coverage, nearest
@@ -43,7 +44,9 @@ def inspect_shape(
     covered, cells = None, None
     if centres is not None:
         origin = centres.mean(0)
-        owner, got = (nearest(x.float() - origin, centres - origin) for x in (held.x, made))
+        owner, got = (
+            torch.cat([nearest(part.float() - origin, centres - origin) for part in chunks(x)]) for x in (held.x, made)
+        )
         covered = coverage(owner, share, got, len(centres))
         cells = (owner, got, len(centres))
 
@@ -122,7 +125,7 @@ def inspect_density(
     if found is None and log_q is not None and log_base is not None:
         half = held.log_s - 0.5 * given.beta * held.energies.values
         c = None if condition is None else condition[held_out.to(condition.device)]
-        x = data[held_out.to(data.device)]
+        x = Rows(data, held_out)
         found = achieved_beta(x, held.energies.values, half, log_q, log_base, c, DENSITY_POINTS)
     if isinstance(found, str):
         said["achieved_beta"] = said["tilt_r2"] = found

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from egflow._rows import Rows
+
 _SEED = 13
 
 
@@ -45,22 +47,24 @@ class Memory:
         return {"share": self.share, "expected": self.expected, "stderr": self.stderr, "n": self.n}
 
 
-def nearest_rows(x: Tensor, data: Tensor) -> Tensor:
+def nearest_rows(x: Tensor, data: Rows) -> Tensor:
     """Index (n,) of the data row nearest to each row of x; of equal ones the first, which knows no side."""
+    centre = data[: 2**16].float().mean(0)
+    x = x.float() - centre
     exact = x.shape[1] <= 16  # the matrix product loses digits that tight low-dimensional data need
     mode = "donot_use_mm_for_euclid_dist" if exact else "use_mm_for_euclid_dist"
     best = torch.full((len(x),), float("inf"))
     index = torch.zeros(len(x), dtype=torch.long)
-    rows = max(1, 2**22 // max(len(x), 1))
+    rows = max(1, 2**22 // max(x.shape[0], x.shape[1], 1))
     for start in range(0, len(data), rows):
-        distance, place = torch.cdist(x, data[start : start + rows], compute_mode=mode).min(1)
+        distance, place = torch.cdist(x, data[start : start + rows].float() - centre, compute_mode=mode).min(1)
         nearer = distance < best
         best = torch.where(nearer, distance, best)
         index = torch.where(nearer, place + start, index)
     return index
 
 
-def memory(samples: Tensor, data: Tensor, trained: Tensor, same: Tensor | None = None) -> Memory:
+def memory(samples: Tensor, data: Rows, trained: Tensor, same: Tensor | None = None) -> Memory:
     """Ask up to 2,000 samples (fewer for large data, at least 200) for the side of their nearest data point.
 
     All data are searched: were they thinned, a copy's original would mostly be missing.
@@ -74,8 +78,7 @@ def memory(samples: Tensor, data: Tensor, trained: Tensor, same: Tensor | None =
     budget = 2e8 / (len(data) * max(1.0, data.shape[1] / 16))
     m = min(len(samples), max(200, min(2000, int(budget))))
     picked = torch.randperm(len(samples), generator=torch.Generator().manual_seed(_SEED))[:m]
-    centre = data[: 2**16].float().mean(0)
-    index = nearest_rows(samples[picked].float() - centre, data.float() - centre)
+    index = nearest_rows(samples[picked], data)
     same = torch.arange(len(data)) if same is None else same
     rows = torch.bincount(same).double()
     side = torch.zeros_like(rows).index_add_(0, same, trained.double()) / rows

@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
+from egflow._kinds import check_kind
+from egflow._rows import Rows
 from egflow.energy import EnergyValues
 from egflow.report._compare import Comparison, Reference, compare
 from egflow.report._correction import correction_block
 from egflow.report._density import LogProb
-from egflow.report._given import Energy, Given, read
+from egflow.report._given import Energy, Given, known_energies, read
 from egflow.report._inputs import check_points, versions
 from egflow.report._inspect import Shape, inspect_density, inspect_memory, inspect_shape
 from egflow.report._preface import with_preface
@@ -83,6 +85,7 @@ def report(
     Raises:
         ValueError: for samples or data with NaN, of another shape or dtype, too few data, or a beta that is not finite.
         EnergyError: where the energy fails or returns what it must not.
+        TypeError: where the energy is no function.
 
     Example:
         >>> import torch
@@ -105,6 +108,13 @@ def report(
         reference=reference,
         pad_id=pad_id,
     )
+    for name, value, kind, wanted in (
+        ("notes", notes, Mapping, "a mapping of keys to words"),
+        ("energy_name", energy_name, str, "text"),
+        ("against_data", against_data, tuple, "(x, energies)"),
+    ):
+        if value is not None:
+            check_kind(name, value, kind, f"{wanted}, or None")
     said: dict[str, str] = {}
     whole, train, made = given.whole, given.train, given.made
     held = whole.at(given.held_out)
@@ -208,15 +218,19 @@ def _evidence(given: Given, pad_id: int | None) -> Evidence:
 
 def _against(against: tuple[Tensor, EnergyValues | Sequence[EnergyValues]], given: Given) -> dict[str, Any]:
     """The same figures against the user's own data, where p is the base flow."""
-    x, known = check_points(against[0], "against_data"), against[1]
-    parts = [known] if isinstance(known, EnergyValues) else list(known)
+    if len(against) != 2:
+        raise ValueError(f"against_data must be (x, energies), got {len(against)} parts")
+    x = check_points(against[0], "against_data")
+    parts = known_energies(against[1], len(given.models), len(x), "energies of against_data", "against_data") or []
     if x.shape[1:] != given.samples.shape[1:] or len(x) != len(parts[0]) or len(parts) != len(given.models):
         raise ValueError(
             "against_data must be (x, energies) of the samples' event shape, with one record for each energy, got "
             f"{tuple(x.shape)} and {len(parts[0])} energies of {len(parts)}"
         )
     values = weighted_sum(parts, given.betas) if given.several else parts[0]
-    own = Reference(given.as_points(x.cpu()), values, log_weights(values, given.beta), log_weights(values, 0.0))
+    own = Reference(
+        Rows(x.cpu(), prepare=given.as_points), values, log_weights(values, given.beta), log_weights(values, 0.0)
+    )
     found = compare(own, given.made, given.energies)
     distance = found.distance.block(given.distance_name) if found.distance else None
     return found.energies(n_eff(own.log_w) >= NO_ERROR_BAR) | {"distance": distance}

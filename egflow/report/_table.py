@@ -25,7 +25,7 @@ def _error(value: float | None, error: float | None) -> str:
     return _number(value) + ("" if value is None or error is None else f" ± {error:.2g}")
 
 
-def _rows(report: TiltReport) -> list[tuple[str, str, str]]:
+def rows(report: TiltReport) -> list[tuple[str, str, str]]:
     mean, notes, forbidden = report.energy_mean, report.notes, report.forbidden
     few = "few: see verdict" if report.n_eff < 1000 else ""
     against = _AGAINST[report.reference]
@@ -164,7 +164,7 @@ def table(report: TiltReport) -> Table:
     made.add_column("figure", no_wrap=True)
     made.add_column("value", no_wrap=True)
     made.add_column("held against, or why it is missing", style="dim")
-    for row in _rows(report):
+    for row in rows(report):
         made.add_row(*(Text(cell) for cell in row))
     return made
 

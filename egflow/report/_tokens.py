@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from egflow._rows import mean_and_std
+
 COLUMNS = 48
 _TOKEN, _PAIR = 12, 16  # columns of a and b; c has what is left beside the length (19 or 20)
 _ROWS = 2**16
@@ -37,8 +39,7 @@ class TokenView:
 
 def token_view(data: Tensor, pad_id: int | None = None) -> TokenView:
     """The view of data (N, length) long; a length is a column of its own where the padding's id is given."""
-    raw = _raw(data, pad_id)
-    shift, scale = raw.double().mean(0), raw.double().std(0)
+    shift, scale = mean_and_std(_raw(rows, pad_id) for rows in data.split(_ROWS))
     # a column that the data hold constant (one length, say) keeps its own scale: samples may differ there
     return TokenView(shift.float(), torch.where(scale > 1e-6 * (1 + shift.abs()), scale, 1.0).float(), pad_id)
 

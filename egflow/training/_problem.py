@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from egflow._rows import Rows
 from egflow.coupling import Coupling, independent
 from egflow.network import scale_beta
 from egflow.objective import Objective
@@ -21,7 +22,7 @@ from egflow.weights import Batches
 class Population:
     """Weighted data: x (N, *event), condition (N,) or (N, k) or None, and how x_1 is drawn from them."""
 
-    x: Tensor
+    x: Tensor | Rows
     condition: Tensor | None
     batches: Batches
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from egflow.data import SUFFIXES, open_samples
 from egflow.domain import Data
 from egflow_toy._figure import plane_figure
 from egflow_toy.densities import DENSITIES, density
@@ -39,8 +40,14 @@ MODES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
 """Set -> which of its modes a point belongs to, and how many there are."""
 
 
+def _is_file(name: str | None) -> TypeGuard[str]:
+    return name is not None and Path(name).suffix.lower() in SUFFIXES
+
+
 class Toy:
     """Two-dimensional densities, their classic energies, a picture of the densities and the shares of the modes.
+
+    Points of the user's own come from a file, ``data=x.npy`` or ``x.parquet``, (N, dim).
 
     Args:
         n_data: points drawn from the density as the training data.
@@ -64,13 +71,26 @@ class Toy:
         self._loaded = DEFAULT
 
     def data(self, name: str | None, seed: int) -> Data:
-        """Draw ``n_data`` points of the density. Raises ValueError that names the nearest density."""
+        """Draw ``n_data`` points of the density, or map a file of points into memory, see `egflow.data.open_samples`.
+
+        Raises:
+            FileNotFoundError, ValueError: for a file that cannot be read, or a name; the nearest density is named.
+        """
+        if _is_file(name):
+            self._loaded = ""
+            return Data(x=open_samples(name), info={"data": name})
         chosen = density(name or DEFAULT)
         self._loaded = chosen.name
         return Data(x=chosen.sample(self.n_data, seed), info={"data": chosen.name})
 
     def default_energy(self, name: str | None) -> str:
-        """The set's classic energy, which has the set's own name; ``linear`` for gaussian."""
+        """The set's classic energy, which has the set's own name; ``linear`` for gaussian.
+
+        Raises:
+            ValueError: for a file, whose energy only the user knows.
+        """
+        if _is_file(name):
+            raise ValueError(f"data={name} has no energy of its own: give energy=file.py:function, or a score=")
         chosen = density(name or DEFAULT).name
         return chosen if chosen in CLASSIC else "linear"
 
@@ -86,7 +106,8 @@ class Toy:
 
     def figures(self, report: TiltReport, folder: Path) -> list[Path]:
         """Draw ``plane.png``: the energy over the plane, and where the generated density is above or below q."""
-        return [plane_figure(report.evidence, folder)] if report.evidence is not None else []
+        evidence = report.evidence
+        return [plane_figure(evidence, folder)] if evidence is not None and evidence.data[0].numel() == 2 else []
 
     def metrics(self, report: TiltReport) -> dict[str, Any]:
         """Shares of the modes, weighted data against generated, where the set has modes; else nothing."""
