@@ -1,0 +1,49 @@
+"""Runs notebooks of the docs from their text, each in a folder of its own, and says how long each took.
+
+python docs/_ext/run_notebooks.py                                         all tutorials, in full
+EGFLOW_DOCS_SHORT=1 python docs/_ext/run_notebooks.py docs/tutorials/first_energy.md     one, with few steps
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from myst_nb.core.read import read_myst_markdown_notebook
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+DOCS = Path(__file__).resolve().parents[1]
+
+
+def notebooks() -> list[Path]:
+    """Every page that has cells to run."""
+    pages = [*DOCS.glob("*.md"), *DOCS.glob("*/*.md")]
+    return sorted(page for page in pages if "\n```{code-cell}" in page.read_text(encoding="utf-8"))
+
+
+def run(page: Path) -> float:
+    """Run one page's cells in an empty folder. Returns the seconds; raises CellExecutionError for a cell that fails."""
+    notebook = read_myst_markdown_notebook(page.read_text(encoding="utf-8"), path=page)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}).execute()
+    return time.perf_counter() - started
+
+
+def main(files: list[str]) -> int:
+    """Run the named pages, or all; the exit code."""
+    failed = 0
+    for page in map(Path, files) if files else notebooks():
+        try:
+            print(f"{page.name:<28} {run(page):6.1f} s", flush=True)
+        except CellExecutionError as error:
+            failed += 1
+            print(f"{page.name:<28} failed\n{error}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,144 @@
+"""The built site: links, alternative texts, and its pages in a browser at desktop and phone width without a network."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+from _browser import BrowserPage, browser_page, chromium
+
+__all__ = ["browser_page", "chromium"]
+
+DESKTOP, PHONE = (1280, 800), (390, 844)
+
+
+class Page(HTMLParser):
+    """What a page links to, what can be linked to in it, and its pictures."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.files: list[str] = []
+        self.anchors: set[str] = {"", "top"}
+        self.images: list[dict[str, str | None]] = []
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.anchors |= {given[key] or "" for key in ("id", "name") if key in given}
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"] or "")
+        if tag == "img":
+            self.images.append(given)
+        if tag in ("img", "script", "link"):
+            self.files += [address for key in ("src", "href") if (address := given.get(key))]
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {file: Page(file) for file in sorted(site.rglob("*.html")) if "_static" not in file.parts}
+
+
+def test_links_lead_to_pages_and_anchors(pages: dict[Path, Page]) -> None:
+    broken = []
+    for file, page in pages.items():
+        for link in page.links:
+            address, anchor = urldefrag(link)
+            if urlsplit(address).scheme in ("http", "https", "mailto"):
+                continue
+            target = (file.parent / unquote(address)).resolve() if address else file
+            if not target.is_file() or (target in pages and unquote(anchor) not in pages[target].anchors):
+                broken.append(f"{file.name}: {link}")
+    assert len(pages) > 40
+    assert not broken
+
+
+def test_nothing_is_loaded_from_elsewhere_or_missing(pages: dict[Path, Page]) -> None:
+    asked = {(file, address) for file, page in pages.items() for address in page.files}
+    outside = {f"{file.name}: {a}" for file, a in asked if urlsplit(a).netloc}
+    missing = {f"{f.name}: {a}" for f, a in asked if not (f.parent / unquote(urlsplit(a).path)).resolve().is_file()}
+    assert not outside
+    assert not missing
+
+
+def test_every_image_has_an_alternative_text(pages: dict[Path, Page]) -> None:
+    bare = [
+        f"{file.name}: {image.get('src')}"
+        for file, page in pages.items()
+        for image in page.images
+        # docutils puts the file's name where there is no text
+        if len(image.get("alt") or "") < 10 or Path(str(image.get("src"))).stem in (image.get("alt") or "")
+    ]
+    assert sum(len(page.images) for page in pages.values()) > 10
+    assert not bare
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_pages_are_whole(
+    size: tuple[int, int], pages: dict[Path, Page], site: Path, address: str, browser_page: BrowserPage
+) -> None:
+    """No console error, no request to elsewhere, no scrolling sideways, every picture loads: on every page."""
+    watched = browser_page(*size)
+    for file in pages:
+        if "_modules" in file.parts or file.stem in ("genindex", "py-modindex"):
+            continue
+        watched.page.goto(f"{address}/{file.relative_to(site)}", wait_until="load")
+        try:
+            watched.check()
+        except AssertionError as error:
+            pytest.fail(f"{file.relative_to(site)}: {error}")
+        images = watched.page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
+        assert not images, file.name
+
+
+def test_search_works_without_a_network(address: str, browser_page: BrowserPage) -> None:
+    watched = browser_page(*DESKTOP)
+    watched.page.goto(address)
+    watched.page.fill("input.sidebar-search", "achieved beta")
+    watched.page.press("input.sidebar-search", "Enter")
+    watched.page.wait_for_selector("#search-results ul.search li a")
+    found = watched.page.locator("#search-results ul.search li a").all_text_contents()
+    assert any("beta" in title.lower() or "report" in title.lower() for title in found)
+    watched.check()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_mathematics_is_drawn(size: tuple[int, int], address: str, browser_page: BrowserPage) -> None:
+    watched = browser_page(*size)
+    watched.page.goto(f"{address}/index.html")
+    watched.page.evaluate("document.fonts.ready")
+    boxes = watched.page.evaluate("[...document.querySelectorAll('math')].map(m => m.getBoundingClientRect().width)")
+    assert boxes and all(width > 5 for width in boxes)
+    assert watched.page.evaluate("[...document.fonts].some(f => f.family.includes('STIX2') && f.status === 'loaded')")
+    watched.check()
+
+
+def test_the_home_picture_goes_with_the_scheme(address: str, browser_page: BrowserPage) -> None:
+    for dark in (False, True):
+        watched = browser_page(*DESKTOP, dark=dark)
+        watched.page.goto(address)
+        images = "[...document.querySelectorAll('article img')].filter(i => i.offsetWidth).map(i => i.src)"
+        seen = watched.page.evaluate(images)
+        assert [Path(src).stem for src in seen] == ["home-dark" if dark else "home-light"]
