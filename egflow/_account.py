@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from egflow._account_tokens import token_correction, token_notes
+from egflow._group import evaluate_together, group
+from egflow._sharing import log_prob_together, solve_together
 from egflow.energy import EnergyModel, EnergyValues
 from egflow.flow import Flow, TokenFlow
 from egflow.report import TiltReport, combine, held_out_split, report, weighted_sum
@@ -128,11 +130,14 @@ def _account_at(
         u = torch.rand(n, generator=torch.Generator().manual_seed(mix(seed, -6)), dtype=torch.float64)
         sample_condition = condition[resample(log_w, u)]
     started = time.monotonic()
-    solution = flow.solve(n, sample_condition, solver=options.solver, rtol=options.rtol, atol=options.atol, seed=seed)
+    solution = solve_together(
+        flow, n, sample_condition, solver=options.solver, rtol=options.rtol, atol=options.atol, seed=seed
+    )
     seconds = {"train": round(flow.train_seconds, 3), "sample": round(time.monotonic() - started, 3)}
     tokens = flow if isinstance(flow, TokenFlow) else None
     probes = None if x[0].numel() <= _EXACT_DIVERGENCE or tokens else _PROBES
-    base, sample_energies = flow.base, None
+    base = flow.base
+    sample_energies: EnergyValues | Sequence[EnergyValues] | None = None
     if tokens:
         notes = {**token_notes(tokens, solution), **notes}
         facts["pad_id"] = tokens.pad_id
@@ -143,12 +148,16 @@ def _account_at(
 
     def log_prob(of: Flow, points: Tensor, c: Tensor | None) -> Tensor:
         # the same probes for both flows, so that part of their noise cancels
-        return of.log_prob(points, c, probes=probes, rtol=options.rtol, atol=options.atol, seed=seed).cpu()
+        return log_prob_together(of, points, c, probes=probes, rtol=options.rtol, atol=options.atol, seed=seed)
 
     def log_base(points: Tensor, c: Tensor | None) -> Tensor:
         assert base is not None
         return log_prob(base, points, c) if log_p is None else log_p(points)
 
+    if sample_energies is None and group().size > 1:
+        y = solution.y.cpu()
+        shared = [evaluate_together(one, y, sample_condition, allow_all_forbidden=True) for one in models]
+        sample_energies = shared if several else shared[0]
     dense = options.has_density and (tokens is None or tokens.path.likelihood != "none")
     if not options.has_density:
         notes = {**notes, "achieved_beta": "the data are quantised or clipped: they have no density"}

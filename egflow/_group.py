@@ -30,6 +30,10 @@ class Group:
     rank: int = 0
     size: int = 1
 
+    def rows(self, n: int) -> slice:
+        """This process's share of n rows."""
+        return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the processes, in place."""
         if self.size == 1 or not tensors:
@@ -128,14 +132,13 @@ def evaluate_together(
     alone = group()
     if alone.size == 1:
         return evaluate(energy, x, condition, allow_all_forbidden=allow_all_forbidden, **options)
-    lows = [len(x) * rank // alone.size for rank in range(alone.size + 1)]
-    low, high = lows[alone.rank : alone.rank + 2]
+    rows = alone.rows(len(x))
 
     def share() -> EnergyValues | None:
-        if low == high:
+        if rows.start == rows.stop:
             return None
-        part = None if condition is None else condition[low:high]
-        return evaluate(energy, x[low:high], part, allow_all_forbidden=True, offset=low, **options)
+        part = None if condition is None else condition[rows]
+        return evaluate(energy, x[rows], part, allow_all_forbidden=True, offset=rows.start, **options)
 
     found = [one for one in alone.gather(share) if one is not None]
     values = EnergyValues(

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from egflow._account import ReportOptions, account
 from egflow._fit import new_flow, train_flow, warm_start
-from egflow._group import group
+from egflow._group import evaluate_together, group
 from egflow._inputs import N_MIN, pick_device
+from egflow._kinds import as_number, check_flag, check_kind, shown
 from egflow._search_tilt import can_search, tilt_by_search
 from egflow._tilt_inputs import (
     N_FROM_BASE,
@@ -27,12 +28,12 @@ from egflow._tilt_inputs import (
     weigh,
 )
 from egflow._twist import can_twist, check_twistable, twist
-from egflow.energy import EnergyValues, evaluate
+from egflow.energy import EnergyValues
 from egflow.flow import Flow, TokenFlow
 from egflow.network import with_beta
 from egflow.objective import METHODS
-from egflow.training import TrainingOptions, check_count, mix
-from egflow.weights import Draw
+from egflow.training import TrainingOptions, check_count, check_options, mix
+from egflow.weights import Draw, Resample, make_draw
 
 _METHODS = (*METHODS, "twist", "trajectory_balance")
 
@@ -104,6 +105,7 @@ def tilt(
 
     Raises:
         ValueError: for bad input, naming the argument; `egflow.energy.EnergyError` with the energy's own message.
+        TypeError: where ``energy`` is no function, naming what it is.
         egflow.training.TrainingError: if the loss stops being finite.
 
     Example:
@@ -115,24 +117,33 @@ def tilt(
         >>> guided.report.beta
         1.0
     """
+    if base is not None:
+        check_kind("base", base, Flow, "a flow of p, as egflow.fit makes it, or None")
+    check_flag("per_condition", per_condition)
+    weights = make_draw(weights)
+    resampled = weights == Resample()
     if method is None:
-        plain = data is None and rounds is None and weights == "resample" and not per_condition
+        plain = data is None and rounds is None and resampled and not per_condition
         searched = data is None and rounds is not None and log_p is None and can_search(base)
         method = "twist" if plain and can_twist(base) else "trajectory_balance" if searched else "cefm"
-    if method not in _METHODS:
-        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
+    if not isinstance(method, str) or method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {shown(method)}")
     if method == "twist":
         check_twistable(base)
-        if rounds is not None or weights != "resample" or per_condition:
+        if rounds is not None or not resampled or per_condition:
             raise ValueError("method='twist' takes no rounds=, weights= or per_condition=: leave them out")
     if base is not None and method == "ced" and base.path.name != "vp":
         raise ValueError(f"method='ced' is the noise objective on path vp, but the base's path is {base.path.name}")
     check_count("steps", steps)
     check_count("batch_size", batch_size)
-    options = options or TrainingOptions()
+    options = check_options(options)
+    if network is not None:
+        check_kind("network", network, torch.nn.Module, "an nn.Module, called as network(x, t, condition), or None")
     if options.stage == "train":
         options = replace(options, stage="tilt")
-    reporting = reporting or ReportOptions()
+    reporting = (
+        ReportOptions() if reporting is None else check_kind("reporting", reporting, ReportOptions, "ReportOptions")
+    )
     if rounds is not None and group().size > 1:
         raise ValueError("rounds= runs in one process: start it without torchrun")
     models = read_energies(energy, base)
@@ -210,14 +221,13 @@ def tilt(
         train_flow(flow, inputs.x, inputs.condition, weighting, METHODS[method], steps, batch_size, seed, options)
     flow.base, flow.energy = base, models[0] if len(models) == 1 else models
     flow.beta = None if isinstance(chosen, tuple) else chosen
-    if group().rank:
-        return flow  # the first process reports
     notes = dict(inputs.notes)
     if not isinstance(chosen, tuple) and chosen < 0:
         notes["beta"] = "negative: high energy is preferred"
     if inputs.reference == "base":
-        x = draw_from_base(base, None, len(inputs.x), mix(seed, 8))  # fresh ones: the others were trained on
-        inputs = replace(inputs, x=x, values=[evaluate(model, x, cache=cache) for model in models])
+        count = len(inputs.x)
+        x = group().first(lambda: draw_from_base(base, None, count, mix(seed, 8)))  # fresh: the others were trained on
+        inputs = replace(inputs, x=x, values=[evaluate_together(model, x, cache=cache) for model in models])
         notes["data"] = f"p means the base flow: {len(x)} samples drawn from it to train on, as many to report on"
     flow.report = account(
         flow,
@@ -240,7 +250,7 @@ def _check_rounds(
     target_ess: float | None,
     log_p: Callable[[Tensor], Tensor] | None,
     max_calls: int | None,
-    weights: str | Draw,
+    weights: Draw,
     per_condition: bool,
     condition: Tensor | None,
     base: Flow | None,
@@ -248,7 +258,7 @@ def _check_rounds(
     """Whether the arguments of rounds go together, before anything is evaluated."""
     if target_ess is not None and rounds is None and beta != "auto":
         raise ValueError("target_ess solves for beta='auto' or paces rounds=: pass one of them, or leave it out")
-    if target_ess is not None and not 0.0 < target_ess < 1.0:
+    if target_ess is not None and not 0.0 < as_number("target_ess", target_ess) < 1.0:
         raise ValueError(f"target_ess must be a fraction between 0 and 1, got {target_ess}")
     if rounds is None:
         for name, value in (("log_p", log_p), ("max_calls", max_calls)):
@@ -256,7 +266,7 @@ def _check_rounds(
                 raise ValueError(f"{name} is for rounds: pass rounds='auto' with it, or leave it out")
         return
     if rounds != "auto" and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
-        raise ValueError(f"rounds must be 'auto' or a whole number of at least 1, got {rounds!r}")
+        raise ValueError(f"rounds must be 'auto' or a whole number of at least 1, got {shown(rounds)}")
     if max_calls is not None:
         check_count("max_calls", max_calls)
     if not isinstance(beta, float):
@@ -265,5 +275,5 @@ def _check_rounds(
         raise ValueError("rounds start from a flow of p: pass base=egflow.fit(data)")
     if condition is not None or per_condition:
         raise ValueError("rounds are for flows without conditions: leave out condition= and per_condition=")
-    if weights != "resample":
+    if weights != Resample():
         raise ValueError(f"rounds draw x_1 ∝ w: weights must be 'resample', got {weights!r}")

@@ -58,6 +58,26 @@ def vector(network: torch.nn.Module) -> Tensor:
     return torch.cat([one.detach().flatten().double() for one in network.parameters()])
 
 
+def accounts() -> dict[str, list[float]]:
+    """What reports say of one model tilted at one beta and over a range, of labels, and of what p means being drawn."""
+    x, label = points(), torch.arange(300) % 3
+    few: dict[str, Any] = {"steps": 5, "batch_size": 32, "options": QUIET}
+    base, conditional = egflow.fit(x, **few), egflow.fit(x, label, **few)
+    flows = {
+        "one": egflow.tilt(base, counted, 1.0, data=x, **few),
+        "range": egflow.tilt(base, counted, (0.0, 2.0), data=x, **few),
+        "labels": egflow.tilt(conditional, counted, 1.0, data=x, condition=label, **few),
+        "drawn": egflow.tilt(base, counted, 1.0, draws=200, **few),
+    }
+    found = {}
+    for name, flow in flows.items():
+        report = flow.report
+        assert report is not None and report.distance is not None
+        numbers = (report.energy_mean["generated"], report.energy_ks, report.distance["value"], report.achieved_beta)
+        found[name] = [float(number) for number in numbers if number is not None]
+    return found
+
+
 def in_folder(folder: Path) -> Tensor:
     """The weights after forty steps, with checkpoints."""
     options = TrainingOptions(progress="quiet", folder=folder, checkpoint_every=20, resume=True)
@@ -110,6 +130,7 @@ def work(rank: int, folder: str) -> None:
         evaluate_together(egflow.as_energy(lambda x: x[:, 0] + torch.inf, name="failing"), points())
     found = {"asked": asked, "energies": energies, "calls": values.calls, "cases": all_cases()}
     found["in folder"] = in_folder(Path(folder, "run"))
+    found["account"] = accounts()
     torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -131,6 +152,14 @@ def test_every_kind_of_training_is_that_of_one_process(two: list[dict[str, Any]]
         assert torch.equal(first, second), name
         most = {"float64": 1e-9, "gradient": 1e-12}.get(name, 1e-5)
         assert float((first - weights).norm() / weights.norm()) < most, name
+
+
+def test_a_report_is_that_of_one_process(two: list[dict[str, Any]]) -> None:
+    alone = accounts()
+    assert len(alone["one"]) == 4
+    for name, numbers in alone.items():
+        assert two[0]["account"][name] == two[1]["account"][name], name
+        assert two[0]["account"][name] == pytest.approx(numbers, rel=1e-3, abs=1e-3), name
 
 
 def test_one_process_goes_on_with_what_two_began(two: list[dict[str, Any]]) -> None:
