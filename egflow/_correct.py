@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from egflow._kinds import as_tensor, shown
 from egflow._tilt_inputs import read_energies
 from egflow.energy import EnergyModel, EnergyValues, as_energy, evaluate
 from egflow.flow import Flow, TokenFlow
@@ -55,6 +56,7 @@ def correction_log_weights(
 
     Raises:
         ValueError: for samples that do not fit the flows, a flow without a likelihood, or if every sample is forbidden.
+        TypeError: where ``energy`` is no function.
 
     Example:
         >>> from egflow.weights import n_eff
@@ -63,9 +65,11 @@ def correction_log_weights(
         >>> 50 < n_eff(log_w) < 100
         True
     """
-    if not isinstance(energy, Sequence) or energy:  # an empty list is refused below
-        models = read_energies(energy, base)  # with their domain's decoders
-        energy = models if isinstance(energy, Sequence) else models[0]
+    for name, one in (("flow", flow), ("base", base)):
+        if not hasattr(one, "event_shape"):
+            raise ValueError(f"{name} must be a Flow, got {shown(one)}")
+    models = read_energies(energy, base)  # with their domain's decoders
+    energy = models if isinstance(energy, Sequence) else models[0]
     energy, beta, flow = _one_energy(energy, beta, flow)
     if flow.event_shape != base.event_shape:
         raise ValueError(
@@ -77,6 +81,10 @@ def correction_log_weights(
         raise ValueError(f"samples must have shape (m, *{flow.event_shape}), drawn from flow; got {got}")
     if len(samples) == 0:
         raise ValueError("samples is empty: draw some, several times as many as are wanted")
+    samples = as_tensor("samples", samples, f"a tensor (m, *{flow.event_shape})")
+    if samples.is_complex() or (samples.is_floating_point() and not bool(samples.float().isfinite().all())):
+        raise ValueError("samples must be finite points drawn from flow: they hold NaN, inf or complex numbers")
+    condition = None if condition is None else as_tensor("condition", condition, "a tensor (m, …)")
     values = evaluate(energy, samples, condition, allow_all_forbidden=True)
     if bool(values.forbidden.all()):
         raise ValueError("every sample is forbidden (energy +inf): nothing is left to resample")
@@ -125,12 +133,15 @@ def correct(
 
     Raises:
         ValueError: for conditions that differ (resampling would tilt their marginal), if every sample is forbidden, or
-            where a flow has no likelihood.
+            where a flow has no likelihood; as `correction_log_weights`.
     """
-    if condition is not None and bool((condition != condition[:1]).any()):
+    condition = None if condition is None else as_tensor("condition", condition, "a tensor (m, …)")
+    if condition is not None and condition.ndim and bool((condition != condition[:1]).any()):
         raise ValueError("correct resamples across rows, so all rows must share one condition: correct each on its own")
-    count = len(samples) if n is None else check_count("n", n)
+    if n is not None:
+        check_count("n", n)
     log_w, energies = correction_log_weights(samples, flow, base, energy, beta, condition, log_q)
+    count = len(samples) if n is None else n
     _warn_if_few(n_eff(log_w), len(samples), count)
     return samples[_resampled(log_w, energies.values.cpu(), _positions(count, seed)).to(samples.device)]
 
@@ -219,7 +230,7 @@ def _one_energy(
         return energy, check_beta(beta), fixed
     betas = tuple(beta) if isinstance(beta, Sequence) else (beta,)
     if len(betas) != len(energy) or not energy:
-        raise ValueError(f"beta must hold one number for each of {len(energy)} energies, got {beta!r}")
+        raise ValueError(f"beta must hold one number for each of {len(energy)} energies, got {shown(beta)}")
     weighted = [check_beta(b) * as_energy(e) for b, e in zip(betas, energy, strict=True)]
     total = weighted[0]
     for other in weighted[1:]:
@@ -243,7 +254,10 @@ def _log_density(name: str, flow: Flow, samples: Tensor, condition: Tensor | Non
 
 def _check_log_density(name: str, value: Tensor) -> Tensor:
     """In float64 on the CPU; −inf is allowed, NaN and +inf are not."""
-    value = value.detach().double().cpu()
-    if bool((value.isnan() | (value == math.inf)).any()):
+    value = as_tensor(name, value, "a tensor (m,) of numbers").detach()
+    if value.is_complex():
+        raise ValueError(f"{name} must be real, got {shown(value)}")
+    value = value.double().cpu()
+    if bool((value.isnan() | (value == math.inf)).any()):  # of a user's own flow, too
         raise ValueError(f"{name} is NaN or +inf at some samples: no correction is possible")
     return value

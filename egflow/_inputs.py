@@ -27,11 +27,12 @@ def check_data(x: Any, name: str = "x") -> Tensor:
         raise ValueError(f"{name} must have shape (N, *event), got {tuple(x.shape)}{hint}")
     if len(x) < N_MIN or x[0].numel() == 0:
         raise ValueError(f"{name} must hold at least {N_MIN} samples that are not empty, got shape {tuple(x.shape)}")
-    bad = torch.cat([~torch.isfinite(part.flatten(1)).all(1) for part in chunks(x)])
+    bad = torch.cat([~torch.isfinite(part.flatten(1).float()).all(1) for part in chunks(x)])
     if bool(bad.any()):
         first = int(bad.nonzero()[0])
         raise ValueError(
-            f"{name} must be finite: {int(bad.sum())} samples hold NaN or inf, the first is {name}[{first}]"
+            f"{name} must be finite: {int(bad.sum())} samples hold NaN, inf or more than float32 holds, "
+            f"the first is {name}[{first}]"
         )
     return x.detach()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -14,10 +13,11 @@ from torch import Tensor
 
 from egflow._group import evaluate_together, group
 from egflow._inputs import N_MIN, check_condition, check_data
+from egflow._kinds import as_number, shown
 from egflow._token_inputs import check_tokens
 from egflow._weighting import Ranged, Weighted, Weighting
 from egflow.domain import find_domain
-from egflow.energy import EnergyModel, EnergyValues, as_energy, bind_decoders
+from egflow.energy import EnergyModel, EnergyValues, as_energy, bind_decoders, check_function
 from egflow.flow import Flow, TokenFlow
 from egflow.training import mix
 from egflow.weights import (
@@ -89,8 +89,9 @@ def read_inputs(
     if energies is None:
         values = [evaluate_together(model, x, condition, cache=cache) for model in models]
     else:
-        values = list(energies)
-        if len(values) != len(models) or any(len(one) != len(x) for one in values):
+        values = list(energies) if isinstance(energies, Sequence) else []
+        known = all(isinstance(one, EnergyValues) for one in values)
+        if not known or len(values) != len(models) or any(len(one) != len(x) for one in values):
             raise ValueError(f"energies must be those of the {len(x)} data, one record for each energy")
     return TiltInputs(x, condition, weight, models, values, "base" if data is None else "data")
 
@@ -111,6 +112,8 @@ def read_energies(energy: Energy | Sequence[Energy], base: Flow | None = None) -
     several = list(energy) if isinstance(energy, Sequence) else [energy]
     if not several:
         raise ValueError("energy is an empty list: pass one energy, or several")
+    for one in several:
+        check_function(one)
     models = [one if isinstance(one, EnergyModel) else as_energy(one) for one in several]
     parts = [part for model in models for part in model.modules()]
     asking = any(getattr(part, "on", None) is not None and getattr(part, "decode", None) is None for part in parts)
@@ -129,7 +132,7 @@ def read_beta(beta: Any, energies: int) -> float | str | Ranges:
     """
     if isinstance(beta, str):
         if beta != "auto" or energies > 1:
-            raise ValueError(f"beta must be a number, 'auto' for one energy, or a range (low, high), got {beta!r}")
+            raise ValueError(f"beta must be a number, 'auto' for one energy, or a range (low, high), got {shown(beta)}")
         return beta
     if energies == 1 and not isinstance(beta, Sequence):
         return check_beta(beta)
@@ -143,10 +146,10 @@ def read_beta(beta: Any, energies: int) -> float | str | Ranges:
         )
     ):
         wanted = "a number or (low, high)" if energies == 1 else f"{energies} pairs (low, high), one for each energy"
-        raise ValueError(f"beta must be {wanted}, got {beta!r}")
-    ranges = tuple((float(low), float(high)) for low, high in pairs)
+        raise ValueError(f"beta must be {wanted}, got {shown(beta)}")
+    ranges = tuple((as_number("beta", low), as_number("beta", high)) for low, high in pairs)
     for low, high in ranges:
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not low < high:
             raise ValueError(f"beta: the range ({low:g}, {high:g}) is empty: give (low, high) with low < high, finite")
     return ranges
 

@@ -7,15 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from egflow._kinds import as_tensor, shown
 from egflow.path import Vocabulary
 
 
 def check_vocabulary(vocab_size: Any, pad_id: Any) -> Vocabulary:
     """The ids of a user's tokens. Raises ValueError for a size below 1, or ids that are no whole numbers."""
     if isinstance(vocab_size, bool) or not isinstance(vocab_size, int) or vocab_size < 1:
-        raise ValueError(f"vocab_size must be a whole number of at least 1, got {vocab_size!r}")
+        raise ValueError(f"vocab_size must be a whole number of at least 1, got {shown(vocab_size)}")
     if pad_id is not None and (isinstance(pad_id, bool) or not isinstance(pad_id, int)):
-        raise ValueError(f"pad_id must be a whole number, or None where all rows are full, got {pad_id!r}")
+        raise ValueError(f"pad_id must be a whole number, or None where all rows are full, got {shown(pad_id)}")
+    if max(vocab_size, abs(pad_id or 0)) >= 2**62:
+        raise ValueError(
+            f"vocab_size and pad_id must be ids that fit 64 bits, got {shown(vocab_size)}, {shown(pad_id)}"
+        )
     if vocab_size == 1 and pad_id == 0:
         raise ValueError("vocab_size=1 with pad_id=0: no token is left beside padding")
     return Vocabulary(vocab_size, pad_id)
@@ -27,11 +32,7 @@ def check_tokens(x: Any, vocabulary: Vocabulary, name: str = "x", *, least: int 
     Raises:
         ValueError: for another dtype or shape, too few rows, ids outside the vocabulary, or a token after padding.
     """
-    if not isinstance(x, Tensor):
-        try:
-            x = torch.as_tensor(x)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{name} must be a long tensor (N, length), got {type(x).__name__}: {error}") from None
+    x = as_tensor(name, x, "a long tensor (N, length)")
     if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
         raise ValueError(
             f"{name} must hold tokens, a long tensor (N, length), where vocab_size is given; got {x.dtype}"
@@ -67,7 +68,7 @@ def check_fixed(fixed: Any, n: int, length: int, vocabulary: Vocabulary, path: s
         ValueError: for another shape, ids outside the vocabulary, a token after padding, a path that cannot be told
             what is fixed, or (sequential) anything fixed after what is free.
     """
-    fixed = torch.as_tensor(fixed)
+    fixed = as_tensor("fixed", fixed, f"a long tensor ({length},) or ({n}, {length})")
     if fixed.is_floating_point() or fixed.dtype == torch.bool or tuple(fixed.shape) not in ((length,), (n, length)):
         raise ValueError(
             f"fixed must be long of shape ({length},) or ({n}, {length}), with -1 where a position is free; "

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 from torch import Tensor, nn
 
-from egflow.flow._checks import check_at, check_flow_condition, check_points, check_preprocessing, same_beta, say_range
+from egflow._kinds import as_tensor, check_flag, shown
+from egflow.flow._checks import (
+    check_at,
+    check_flow_condition,
+    check_points,
+    check_preprocessing,
+    check_shape,
+    check_time,
+    same_beta,
+    say_range,
+)
 from egflow.flow._density import DensitySettings, log_density, push_density
 from egflow.flow._stored import Stored
 from egflow.network import AtBeta, scale_beta
@@ -70,23 +80,25 @@ class Flow(Stored):
         condition_shape: Sequence[int] | None = None,
         num_classes: int | None = None,
     ) -> None:
+        if not callable(network):
+            raise ValueError(f"network must be a module, called as network(z, t, condition), got {shown(network)}")
         self.network = network
-        self.event_shape = tuple(int(size) for size in event_shape)
+        self.event_shape = check_shape("event_shape", event_shape)
         self.path = make_path(path)
         self.prediction: Prediction = self.path.prediction if prediction is None else prediction
-        if self.prediction not in get_args(Prediction):
-            raise ValueError(f"prediction must be one of {', '.join(get_args(Prediction))}, got {prediction!r}")
+        if not isinstance(self.prediction, str) or self.prediction not in get_args(Prediction):
+            raise ValueError(f"prediction must be one of {', '.join(get_args(Prediction))}, got {shown(prediction)}")
         first = next(iter(network.parameters()), None) if isinstance(network, nn.Module) else None
         like = torch.zeros(()) if first is None else first.detach()
-        self.shift = (torch.zeros(()) if shift is None else shift).to(like)
-        self.scale = (torch.ones(()) if scale is None else scale).to(like)
+        self.shift = (torch.zeros(()) if shift is None else as_tensor("shift", shift, "a tensor")).to(like)
+        self.scale = (torch.ones(()) if scale is None else as_tensor("scale", scale, "a tensor")).to(like)
         check_preprocessing(self.shift, self.scale, self.event_shape)
         if condition_shape is not None and num_classes is not None:
             raise ValueError("conditions are vectors (condition_shape=) or labels (num_classes=): give one of the two")
         self.num_classes = None if num_classes is None else check_count("num_classes", num_classes)
         self.condition_shape: tuple[int, ...] | None = None if num_classes is None else ()
         if condition_shape is not None:
-            self.condition_shape = tuple(int(size) for size in condition_shape)
+            self.condition_shape = check_shape("condition_shape", condition_shape)
         self.tuned: Tuned | None = None
         self.base: Flow | None = None
         self.energy: EnergyModel | list[EnergyModel] | None = None
@@ -171,7 +183,7 @@ class Flow(Stored):
         self = self.at(beta)
         x = self._check_x(x)
         z = (x - self.shift) / self.scale
-        t = torch.as_tensor(t, dtype=z.dtype, device=z.device).expand(len(z))
+        t = check_time(t, len(z), z)
         return self.scale * self._velocity(z, t, self._check_condition(condition, len(z)))
 
     def sample(
@@ -204,9 +216,10 @@ class Flow(Stored):
 
         Raises:
             ValueError: for a bad n, condition, beta or solver, or a correction without base or energy.
+            egflow.solver.SolverError: where the network is not finite on the way.
         """
         self = self.at(beta)
-        if not correct:
+        if correct is None or not check_flag("correct", correct):
             return self.solve(n, condition, solver=solver, rtol=rtol, atol=atol, seed=seed).y
         from egflow._correct import correct as correct_samples
 
@@ -327,6 +340,9 @@ class Flow(Stored):
 
         Returns:
             (batch,).
+
+        Raises:
+            ValueError, egflow.solver.SolverError: as `sample`, and for an x that is no point.
         """
         self = self.at(beta)
         return self.log_prob_with_error(x, condition, probes=probes, solver=solver, rtol=rtol, atol=atol, seed=seed)[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from egflow._kinds import as_tensor, check_flag
 from egflow._token_inputs import check_fixed, check_tokens, check_vocabulary
 from egflow.flow._flow import Flow
 from egflow.flow._token_correction import check_correction, corrects
@@ -124,10 +125,11 @@ class TokenFlow(Flow):
             ValueError: for a bad n, condition, beta, solver or fixed, or a correction that cannot be had.
         """
         flow = self.at(beta)
-        fixed = None if fixed is None else torch.as_tensor(fixed)
+        if fixed is not None:
+            fixed = as_tensor("fixed", fixed, f"a long tensor ({self.length},) or (n, {self.length})")
         if correct is None:
             correct = corrects(flow, condition, solver, energy, fixed)
-        if not correct:
+        if not check_flag("correct", correct):
             return flow.solve(n, condition, solver=solver, fixed=fixed, seed=seed).y
         from egflow._correct import draw_corrected
 

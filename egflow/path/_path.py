@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from egflow._kinds import check_kind, shown
 from egflow.path._tokens import TOKEN_PATHS, TokenPath
 
 Prediction = Literal["velocity", "noise", "x_1", "score_fn"]
@@ -178,8 +179,9 @@ def make_path(path: str | Path | TokenPath | None) -> Path:
     if isinstance(path, Path):
         return path
     name = "cond_ot" if path is None else path.name if isinstance(path, TokenPath) else path
+    check_kind("path", name, str, f"one of {', '.join(PATHS)}")
     if name in TOKEN_PATHS:
         raise ValueError(f"path {name!r} is for tokens: give vocab_size= and a long tensor (N, length)")
     if name not in PATHS:
-        raise ValueError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
+        raise ValueError(f"path must be one of {', '.join(PATHS)}, got {shown(path)}")
     return PATHS[name]()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from egflow._kinds import shown
 from egflow.path._vocabulary import Vocabulary
 
 Uniform = Callable[..., Tensor]
@@ -176,6 +177,7 @@ def make_token_path(path: str | TokenPath | None) -> TokenPath:
     if isinstance(path, TokenPath):
         return path
     name = "sequential" if path is None else path
-    if name not in TOKEN_PATHS:
-        raise ValueError(f"path must be one of {', '.join(TOKEN_PATHS)} where vocab_size is given, got {path!r}")
+    if not isinstance(name, str) or name not in TOKEN_PATHS:
+        words = ", ".join(TOKEN_PATHS)
+        raise ValueError(f"path must be one of {words} where vocab_size is given, got {shown(path)}")
     return TOKEN_PATHS[name]()

@@ -63,9 +63,12 @@ def check_condition(condition: Any, name: str, n: int) -> Tensor | None:
 
 def check_one_beta(beta: Any) -> float:
     """Beta as a finite float. Raises ValueError otherwise."""
-    if isinstance(beta, Sequence):
-        raise ValueError(f"beta must be one finite number, got {shown(beta)}; of a range, report each and combine them")
-    return as_number("beta", beta)
+    try:
+        return as_number("beta", beta)
+    except ValueError:
+        raise ValueError(
+            f"beta must be one finite number, got {shown(beta)}; of a range, report each beta and combine them"
+        ) from None
 
 
 def check_betas(beta: Any, k: int) -> tuple[float, ...]:

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable
 from functools import partial
 
+from torch import Tensor
+
 from egflow.solver._adams import Adams
 from egflow.solver._solution import Solver
 from egflow.solver._torchdiffeq import ADAPTIVE, STAGES, TorchDiffEq
@@ -34,7 +36,7 @@ def make_solver(solver: str | Solver | None) -> Solver:
     if solver is None:
         return Adams()
     if not isinstance(solver, str):
-        if isinstance(solver, type) or not callable(getattr(solver, "solve", None)):
+        if isinstance(solver, type | Tensor) or not callable(getattr(solver, "solve", None)):
             raise TypeError(f"solver must be a name, a solver such as Adams(), or None; got {solver!r}")
         return solver
     name, _, steps = solver.partition(":")

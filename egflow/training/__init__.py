@@ -5,7 +5,7 @@ from egflow.training._draws import StepDraws, mix
 from egflow.training._interrupt import DeferredInterrupts
 from egflow.training._log_variance import LogVariance
 from egflow.training._metrics import Metrics, ProgressLine
-from egflow.training._options import TrainingOptions
+from egflow.training._options import TrainingOptions, check_options
 from egflow.training._problem import Batch, FlowMatching, Population, Problem, Splits
 from egflow.training._token_problem import TokenBatch, TokenMatching, row_log_prob
 from egflow.training._train import Trained, TrainingError, check_count, train
@@ -30,6 +30,7 @@ __all__ = [
     "TrainingOptions",
     "TwistMatching",
     "check_count",
+    "check_options",
     "checkpoints",
     "load_checkpoint",
     "mix",

@@ -9,20 +9,27 @@ The draws have less variance than independent ones and the same means:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from egflow._kinds import shown
+
 _MASK = (1 << 63) - 1
 
 
 def mix(*parts: int) -> int:
-    """One 63-bit seed from several whole numbers (splitmix64's finaliser, chained)."""
+    """One 63-bit seed from several whole numbers (splitmix64's finaliser, chained). Raises ValueError for others."""
     state = 0
     for part in parts:
-        state = (state ^ (part & _MASK)) + 0x9E3779B97F4A7C15
+        try:
+            whole = operator.index(part)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"seed must be a whole number, got {shown(part)}") from None
+        state = (state ^ (whole & _MASK)) + 0x9E3779B97F4A7C15
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & ((1 << 64) - 1)
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & ((1 << 64) - 1)
         state ^= state >> 31

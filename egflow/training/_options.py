@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+from egflow._kinds import as_number, check_flag, check_kind, shown
 from egflow.coupling import Coupling
 
 
@@ -47,18 +48,29 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         if self.folder is not None:  # text is as good
+            check_kind("folder", self.folder, (str, PathLike), "a folder, or None")
             object.__setattr__(self, "folder", Path(self.folder))
         for name in ("learning_rate", "clip"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            value = as_number(name, getattr(self, name))
+            if value <= 0:
                 raise ValueError(f"{name} must be a positive number, got {value}")
-        if not 0.0 <= self.ema < 1.0:
+        if not 0.0 <= as_number("ema", self.ema) < 1.0:
             raise ValueError(f"ema must be in [0, 1), got {self.ema}")
+        for name in ("autocast", "resume", "tensorboard"):
+            check_flag(name, getattr(self, name))
+        check_kind("stage", self.stage, str, "the name of this training, text")
         for name in ("accumulate", "checkpoint_every", "log_every"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if self.progress not in ("auto", "plain", "quiet"):
-            raise ValueError(f"progress must be auto, plain or quiet, got {self.progress!r}")
+                raise ValueError(f"{name} must be a whole number of at least 1, got {shown(value)}")
+        if not isinstance(self.progress, str) or self.progress not in ("auto", "plain", "quiet"):
+            raise ValueError(f"progress must be auto, plain or quiet, got {shown(self.progress)}")
         if self.tensorboard and self.folder is None:
             raise ValueError("tensorboard=True needs a folder to write into")
+
+
+def check_options(options: TrainingOptions | None) -> TrainingOptions:
+    """The options as given, or the default ones. Raises ValueError for something else."""
+    if options is None:
+        return TrainingOptions()
+    return check_kind("options", options, TrainingOptions, "egflow.TrainingOptions(…), or None")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from egflow._group import group
+from egflow._kinds import shown
 from egflow.training._checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from egflow.training._draws import StepDraws, mix
 from egflow.training._interrupt import DeferredInterrupts
@@ -251,5 +252,5 @@ def train(
 def check_count(name: str, value: int) -> int:
     """A whole number of at least 1. Raises ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        raise ValueError(f"{name} must be a whole number of at least 1, got {shown(value)}")
     return value

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from egflow._kinds import shown
 from egflow.weights._weights import normalise
 
 
@@ -43,6 +44,7 @@ class Batches(Protocol):
         ...
 
 
+@runtime_checkable
 class Draw(Protocol):
     """A rule that turns weights into draws."""
 
@@ -144,8 +146,8 @@ DRAWS: dict[str, type[Resample] | type[Global] | type[Softmax]] = {
 
 def make_draw(weights: str | Draw) -> Draw:
     """A draw by its name, or as given. Raises ValueError for an unknown name."""
-    if not isinstance(weights, str):
+    if isinstance(weights, Draw) and not isinstance(weights, type):
         return weights
-    if weights not in DRAWS:
-        raise ValueError(f"weights must be one of {', '.join(DRAWS)}, got {weights!r}")
+    if not isinstance(weights, str) or weights not in DRAWS:
+        raise ValueError(f"weights must be one of {', '.join(DRAWS)}, got {shown(weights)}")
     return DRAWS[weights]()

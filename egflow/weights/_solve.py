@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from egflow._kinds import as_number
 from egflow.weights._weights import log_weights
 
 if TYPE_CHECKING:
@@ -31,10 +32,14 @@ def solve_beta(energies: EnergyValues, target_ess: float, sample_weight: Tensor 
     Raises:
         ValueError: for a fraction outside (0, 1), or one that no beta > 0 gives (constant energies, ties, few points).
     """
-    if not 0.0 < target_ess < 1.0:
+    if not 0.0 < as_number("target_ess", target_ess) < 1.0:
         raise ValueError(f"target_ess must be a fraction between 0 and 1, got {target_ess}")
     finite = energies.values[~energies.forbidden]
     spread = float(finite.max() - finite.min()) if len(finite) else 0.0
+    if not math.isfinite(1e3 * spread) or 0.0 < spread < 1e-290:
+        raise ValueError(
+            f"target_ess cannot choose beta: the energies differ by {spread:g}, beyond float64: scale them"
+        )
     if spread == 0.0:
         raise ValueError("target_ess cannot choose beta: all finite energies are equal, so every beta gives the same")
 

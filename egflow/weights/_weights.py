@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from egflow._kinds import as_number, as_tensor
+
 if TYPE_CHECKING:
     from egflow.energy import EnergyValues
 
 
 def check_beta(beta: float) -> float:
     """Beta as a finite float. Raises ValueError otherwise; negative is allowed (it prefers high energy)."""
-    if isinstance(beta, bool) or not isinstance(beta, int | float):
-        raise ValueError(f"beta must be a number, got {beta!r}")
-    if not math.isfinite(beta):
-        raise ValueError(f"beta must be finite, got {beta}")
-    return float(beta)
+    return as_number("beta", beta)
 
 
 def check_sample_weight(sample_weight: Tensor, n: int) -> Tensor:
     """Sample weights as float64 (N,): finite, not negative, not all zero. Raises ValueError otherwise."""
-    weight = torch.as_tensor(sample_weight, dtype=torch.float64)
+    weight = as_tensor("sample_weight", sample_weight, "a tensor (N,) of numbers")
+    if weight.is_complex():
+        raise ValueError("sample_weight must be real, got complex numbers")
+    weight = weight.double()
     if weight.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},), one weight a sample, got {tuple(weight.shape)}")
     if not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()):
@@ -50,7 +51,8 @@ def log_weights(energies: EnergyValues, beta: float, sample_weight: Tensor | Non
         (N,) float64, not normalised.
 
     Raises:
-        ValueError: for a beta that is not finite, bad sample weights, or no point of positive weight.
+        ValueError: for a beta that is not finite, a beta·E beyond float64, bad sample weights, or no point of positive
+            weight.
 
     Example:
         >>> from egflow.energy import EnergyValues
@@ -59,6 +61,9 @@ def log_weights(energies: EnergyValues, beta: float, sample_weight: Tensor | Non
         [-0.0, -2.0, -inf]
     """
     log_w = -check_beta(beta) * energies.values
+    if not bool(torch.isfinite(log_w).all()):
+        most = float(energies.values.abs().max())
+        raise ValueError(f"beta={beta:g} times an energy of {most:g} is beyond float64: lower beta or scale the energy")
     if sample_weight is not None:
         log_w = log_w + check_sample_weight(sample_weight, len(log_w)).to(log_w.device).log()
     log_w = log_w.masked_fill(energies.forbidden, -math.inf)
