@@ -117,8 +117,11 @@ class Domain(Protocol):
     gets; and ``save_table(samples, columns, folder) -> list[Path]`` in place of `save_samples`, where columns are name
     -> (n,) numbers of each sample: its energies, or scores, and its log-likelihood; and ``deliver(flow, n, seed)``, n
     samples to write in place of the flow's own, or None; ``no_rounds``, why its options forbid rounds, or "";
-    ``constant_hint``, what to look for where an energy is the same for all data; and
-    ``flow_figures(flow, folder, seed) -> list[Path]``, pictures that take the flow itself, where it was just made.
+    ``constant_hint``, what to look for where an energy is the same for all data;
+    ``flow_figures(flow, folder, seed) -> list[Path]``, pictures that take the flow itself, where it was just made; and
+    ``page(report, folder, drawn) -> list[Block]``, what `egflow.page` shows of a run in the HTML report: its report,
+    its folder (a stranger's, perhaps: read with care, nothing of it run) and the samples drawn for the page, or None.
+    A domain with methods of its own may have that too.
     """
 
     energies: Mapping[str, Callable[..., Any]]

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -93,7 +93,7 @@ def browser_page(chromium: Browser) -> Iterator[BrowserPage]:
         context.close()
 
 
-def _missing(what: str) -> None:
+def _missing(what: str) -> NoReturn:
     if os.environ.get("EGFLOW_BROWSER") == "required":
         pytest.fail(f"EGFLOW_BROWSER=required, but {what}")
     pytest.skip(what)

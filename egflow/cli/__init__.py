@@ -9,7 +9,7 @@ from egflow.cli._door import enter
 
 __all__ = ["enter", "main"]
 
-COMMANDS = ("train", "sample", "evaluate", "benchmark")
+COMMANDS = ("train", "sample", "evaluate", "report", "benchmark")
 
 
 def main() -> None:

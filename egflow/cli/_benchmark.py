@@ -30,9 +30,9 @@ def benchmark(settings: Settings, arguments: Arguments) -> int:
     out = Path(settings["out"]) if settings["out"] else folder / "results" / ("quick" if settings["quick"] else "")
     out.mkdir(parents=True, exist_ok=True)
     rows: list[Mapping[str, Any]] = []
-    more = {} if settings["n"] is None else {"n": settings["n"]}
-    if more and "n" not in inspect.signature(suite.run).parameters:
-        raise ValueError(f"n={settings['n']} means nothing to suite={settings['suite']}: leave it out")
+    more = {key: settings[key] for key in ("n", "hours") if settings[key] is not None}
+    for key in more.keys() - inspect.signature(suite.run).parameters.keys():
+        raise ValueError(f"{key}={settings[key]} means nothing to suite={settings['suite']}: leave it out")
     try:
         for row in suite.run(out=out, quick=settings["quick"], **more):
             rows.append(row)

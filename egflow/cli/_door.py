@@ -43,7 +43,8 @@ def _run(command: str, argv: list[str]) -> int:
 
         print(f"egflow {version('egflow')}")
         return 0
-    arguments, options = Arguments.read(argv), Settings()
+    argv, options = _split_runs(argv) if command == "report" else (argv, Settings())
+    arguments = Arguments.read(argv)
     many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if many and (command != "train" or arguments.multirun):
         raise ValueError(
@@ -78,9 +79,22 @@ def _work(command: str) -> Callable[..., int]:
         from egflow.cli._sample import sample as work
     elif command == "evaluate":
         from egflow.cli._evaluate import evaluate as work
+    elif command == "report":
+        from egflow.cli._report import report as work
     else:
         from egflow.cli._benchmark import benchmark as work
     return work
+
+
+def _split_runs(argv: list[str]) -> tuple[list[str], Settings]:
+    """The arguments with the first ``run=`` alone, and the folders of all of them as a setting.
+
+    >>> _split_runs(["run=a", "run=b", "out=x.html"])
+    (['run=a', 'out=x.html'], {'run': ['a', 'b']})
+    """
+    folders = [argument.removeprefix("run=") for argument in argv if argument.startswith("run=")]
+    rest = [argument for argument in argv if not argument.startswith("run=")]
+    return ([f"run={folders[0]}", *rest], {"run": list(dict.fromkeys(folders))}) if folders else (rest, {})
 
 
 def _show_warning(

@@ -103,10 +103,9 @@ def _with_options(energy: EnergyModel, settings: Settings) -> EnergyModel:
     options: dict[str, Any] = {}
     if workers.get("count"):
         options["workers"] = workers["count"]
-    if workers.get("time_limit") is not None:
-        options["time_limit"] = workers["time_limit"]
-    if workers.get("on_failure") is not None:
-        options["on_failure"] = workers["on_failure"]
+    for key in ("backend", "time_limit", "memory_limit", "on_failure"):
+        if workers.get(key) is not None:
+            options[key] = workers[key]
     if cache is not None:
         options |= {"cache": cache, "version": settings.get("cache_version")}
     if not options:
@@ -117,8 +116,10 @@ def _with_options(energy: EnergyModel, settings: Settings) -> EnergyModel:
         "on": energy.on,
         "decode": None if energy.on is not None else energy.decode,
         "batch": energy.call.batch,
-        "workers": energy.workers,
-        "time_limit": energy.time_limit,
+        "workers": energy.workers.count,
+        "backend": energy.workers.backend,
+        "time_limit": energy.workers.time_limit,
+        "memory_limit": energy.workers.memory_limit,
         "on_failure": energy.policy,
         "cache": energy.cache,
         "version": energy.version,

@@ -9,6 +9,7 @@ _ABOUT = {
     "train": "Learn data p, tilt it to q ∝ p·exp(−beta·E), and report how close the samples come to q.",
     "sample": "Draw more samples from the flow of a run.",
     "evaluate": "Report on a run again, with fresh samples or against another energy.",
+    "report": "Write one HTML file about a run, or several of them: verdict, figures, a slider of beta.",
     "benchmark": "Run one of the suites in benchmarks/ and write its table.",
 }
 _EXAMPLES = {
@@ -32,6 +33,10 @@ _EXAMPLES = {
         "python -m egflow.evaluate run=runs/every beta=5.5",
         "python -m egflow.evaluate run=runs/mine score='my.py:f'",
         "python -m egflow.evaluate run=runs/hopper offline_rl.episodes=50",
+    ],
+    "report": [
+        "python -m egflow.report run=runs/every out=report.html",
+        "python -m egflow.report run=runs/mine run=runs/every out=both.html",
     ],
     "benchmark": ["python -m egflow.benchmark suite=toys", "python -m egflow.benchmark suite=toys quick=true"],
 }  # fmt: skip

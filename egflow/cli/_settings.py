@@ -57,6 +57,11 @@ def _flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
 
+def _folders(value: Any) -> str | None:
+    right = isinstance(value, list) and all(isinstance(one, str) and one for one in value)
+    return None if right else "a run's folder, and run= again for each further one"
+
+
 def _rounds(value: Any) -> str | None:
     return None if value == "auto" or _whole(1)(value) is None else "auto, or a whole number of at least 1"
 
@@ -109,7 +114,9 @@ CHECKS: dict[str, dict[str, Check]] = {
         "trainer.progress": _one_of("auto", "plain", "quiet"),
         "trainer.tensorboard": _flag,
         "workers.count": _whole(0),
+        "workers.backend": _optional(_one_of("processes", "ray")),
         "workers.time_limit": _optional(_POSITIVE),
+        "workers.memory_limit": _optional(_POSITIVE),
         "workers.on_failure": _optional(_one_of("raise", "forbid")),
     },
     "sample": _SOLVER
@@ -134,7 +141,20 @@ CHECKS: dict[str, dict[str, Check]] = {
         "out": _optional(_text),
         "device": _optional(_text),
     },
-    "benchmark": {"suite": _text, "n": _optional(_whole(1)), "out": _optional(_text), "quick": _flag},
+    "report": _ENERGY
+    | {
+        "run": _folders,
+        "out": _text,
+        "seed": _whole(0),
+        "device": _optional(_text),
+    },
+    "benchmark": {
+        "suite": _text,
+        "n": _optional(_whole(1)),
+        "hours": _optional(_POSITIVE),
+        "out": _optional(_text),
+        "quick": _flag,
+    },
 }
 
 

@@ -19,6 +19,7 @@ from egflow.energy._model import EnergyModel
 from egflow.energy._run import Call, Policy, first_failure
 from egflow.energy._signature import function_name, takes_condition
 from egflow.energy._tally import Tally, current_tally
+from egflow.energy._worker_options import Backend, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,7 @@ class Options:
 
     on: str | None
     decode: Decoder | None
-    workers: int
-    time_limit: float | None
+    workers: Workers
     on_failure: Policy
     cache: Path | None
     version: str | None
@@ -43,7 +43,7 @@ class CallableEnergy(EnergyModel):
         if isinstance(fn, nn.Module):
             self.fn = fn  # a submodule, so that .to(device) and .eval() reach it
         self.on, self.decode = options.on, options.decode
-        self.workers, self.time_limit = options.workers, options.time_limit
+        self.workers = options.workers
         self.policy: Policy = options.on_failure
         self.cache, self.version = options.cache, options.version
 
@@ -74,7 +74,9 @@ class CallableEnergy(EnergyModel):
     def simple(self) -> bool:
         """Whether the function sees the batch as it is, so that its graph can be kept."""
         call = self.call
-        return call.batch and not self.workers and self.on is None and self.decode is None and self.policy == "raise"
+        return (
+            call.batch and not self.workers.count and self.on is None and self.decode is None and self.policy == "raise"
+        )
 
     @property
     def differentiable(self) -> bool:
@@ -100,7 +102,9 @@ def as_energy(
     decode: Decoder | None = None,
     batch: bool = True,
     workers: int = 0,
+    backend: Backend | None = None,
     time_limit: float | None = None,
+    memory_limit: float | None = None,
     on_failure: Policy = "raise",
     cache: str | Path | None = None,
     version: str | int | None = None,
@@ -116,7 +120,9 @@ def as_energy(
     decode: Decoder | None = None,
     batch: bool = True,
     workers: int = 0,
+    backend: Backend | None = None,
     time_limit: float | None = None,
+    memory_limit: float | None = None,
     on_failure: Policy = "raise",
     cache: str | Path | None = None,
     version: str | int | None = None,
@@ -131,7 +137,9 @@ def as_energy(
     decode: Decoder | None = None,
     batch: bool = True,
     workers: int = 0,
+    backend: Backend | None = None,
     time_limit: float | None = None,
+    memory_limit: float | None = None,
     on_failure: Policy = "raise",
     cache: str | Path | None = None,
     version: str | int | None = None,
@@ -151,9 +159,14 @@ def as_energy(
         batch: whether fn takes a batch or one item.
         workers: number of worker processes; 0 runs here. fn must stand at the top level of a module or file. With
             batch=True fn gets batches of up to 64 items.
+        backend: where workers run: "processes" of this machine (the default), or actors on a "ray" cluster, the one
+            that ``RAY_ADDRESS`` names or one started here. fn travels to Ray by value where its module cannot be
+            imported there.
         time_limit: seconds for one item (for a batch of k items k times as many), after which its worker is killed and
             replaced. Needs workers.
-        on_failure: what becomes of an item on which fn raises, returns NaN, takes too long or ends its worker:
+        memory_limit: MB (10^6 bytes) that items may take, on top of what their worker holds when fn is loaded; a call
+            that asks for more fails, and its worker is replaced. Needs workers, and Linux.
+        on_failure: what becomes of an item on which fn raises, returns NaN, takes too much or ends its worker:
             "raise" (an `EnergyError` with fn's own message and the item's index) or "forbid" (+inf, counted).
         cache: folder of a persistent cache. The key holds the item's bytes and its condition, the function's name and
             version. Failures are never cached.
@@ -176,30 +189,32 @@ def as_energy(
 
     def wrap(fn: Callable[..., Any]) -> EnergyModel:
         own = fn if isinstance(fn, CallableEnergy) else None
-        options = (on, decode, workers, time_limit, cache, version, name)
+        options = (on, decode, workers, backend, time_limit, memory_limit, cache, version, name)
         if isinstance(fn, EnergyModel) and not any(options) and batch and on_failure == "raise":
             return fn
         if own is not None:
             fn = own.call.fn
         check_function(fn)
+        given = own.workers if own else Workers()
+        crew = Workers(
+            workers or given.count,
+            backend or given.backend,
+            time_limit or given.time_limit,
+            memory_limit or given.memory_limit,
+        )
+        crew.check_together()
         merged = Options(
             on=on or (own.on if own and decode is None else None),
             decode=decode or (own.decode if own and on is None else None),
-            workers=workers or (own.workers if own else 0),
-            time_limit=time_limit or (own.time_limit if own else None),
+            workers=crew,
             on_failure=own.policy if own and on_failure == "raise" else on_failure,
             cache=Path(cache) if cache is not None else (own.cache if own else None),
             version=str(version) if version is not None else (own.version if own else None),
         )
-        if merged.time_limit is not None and not merged.workers:
-            raise ValueError(f"time_limit={time_limit} needs workers >= 1: a call cannot be killed in this process")
         label = name or (own.call.name if own else fn.describe() if isinstance(fn, EnergyModel) else function_name(fn))
         return CallableEnergy(fn, batch and (own is None or own.call.batch), label, merged)
 
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-        raise ValueError(f"workers is {workers!r}; give a number of processes, 0 for this one")
-    if time_limit is not None and not 0 < time_limit < float("inf"):
-        raise ValueError(f"time_limit is {time_limit!r}; give a number of seconds above 0, or None")
+    Workers(workers, backend or "processes", time_limit, memory_limit)  # checked before fn is known
     if on_failure not in get_args(Policy):
         raise ValueError(f"on_failure is {on_failure!r}; give 'raise' or 'forbid'")
     if on is not None and decode is not None:

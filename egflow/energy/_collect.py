@@ -12,7 +12,7 @@ from torch import Tensor
 from egflow.energy._cache import item_keys, look_up, store
 from egflow.energy._decode import decoded
 from egflow.energy._errors import EnergyError
-from egflow.energy._run import Items, Outcome, run_span
+from egflow.energy._run import Items, Outcome, run_span, write
 from egflow.energy._tally import Tally
 
 if TYPE_CHECKING:
@@ -99,12 +99,12 @@ def run(
 
     outcome = Outcome(name, todo, energy.policy, tally.offset if tally else 0, tick)
     try:
-        if energy.workers:
+        if energy.workers.count:
             from egflow.energy._workers import run_workers  # pebble and multiprocessing only where they are used
 
-            run_workers(energy.call, items, condition, outcome, energy.workers, energy.time_limit)
+            run_workers(energy.call, items, condition, outcome, energy.workers)
         else:
-            run_span(energy.call, items, condition, 0, len(todo), outcome)
+            write(run_span(energy.call, items, condition, 0, len(todo)), outcome)
     finally:
         if saver is not None:
             saver.save(outcome)

@@ -1,13 +1,14 @@
 """Running a function over items, one by one or in batches, and telling which item failed.
 
-The same code runs in this process and in the workers; what differs is the `Board` it writes on.
+The same code runs in this process and in the workers. It tells what happens as events; what differs is the `Board` that
+they are written on.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, Protocol
@@ -43,8 +44,36 @@ class Call:
         return self.fn(items, condition) if self.conditional else self.fn(items)
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Items lo … hi − 1 are being run. Positions are those of the items that `run_span` was given."""
+
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Values (n,) of the items from lo on."""
+
+    lo: int
+    values: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The energy failed on an item; error is what it raised, if it did."""
+
+    index: int
+    message: str
+    error: BaseException | None = None
+
+
+Event = Started | Done | Failed
+
+
 class Board(Protocol):
-    """Where a run writes how it goes. Positions are those of the items it was given."""
+    """Where events are written."""
 
     def start(self, lo: int, hi: int) -> None: ...
 
@@ -55,30 +84,47 @@ class Board(Protocol):
         ...
 
 
-def run_span(call: Call, items: Items, condition: Tensor | None, lo: int, hi: int, board: Board) -> None:
+def write(events: Iterable[Event], board: Board) -> None:
+    """Write events on a board as they come."""
+    for event in events:
+        match event:
+            case Started(lo, hi):
+                board.start(lo, hi)
+            case Done(lo, values):
+                board.done(lo, values)
+            case Failed(index, message, error):
+                try:
+                    board.fail(index, message)
+                except EnergyError as own:
+                    raise own from error
+
+
+def run_span(call: Call, items: Items, condition: Tensor | None, lo: int, hi: int) -> Iterator[Event]:
     """Run items lo … hi − 1. A batch that raises is halved until the failing items are found."""
     if not call.batch:
         for index in range(lo, hi):
-            board.start(index, index + 1)
+            yield Started(index, index + 1)
             try:
                 value = as_number(call.raw(items[index], None if condition is None else condition[index]))
             except (Exception, SystemExit) as error:  # the energy is foreign code: whatever it raises is the item's
-                board.fail(index, own_message(error))
+                yield Failed(index, own_message(error), error)
             else:
-                write(board, index, np.array([value]))
+                yield from judged(index, np.array([value]))
         return
-    board.start(lo, hi)
+    yield Started(lo, hi)
     try:
         raw = call.raw(items[lo:hi], None if condition is None else condition[lo:hi])
     except (Exception, SystemExit) as error:
-        if hi - lo == 1:
-            board.fail(lo, own_message(error))
-        else:
-            middle = (lo + hi) // 2
-            run_span(call, items, condition, lo, middle, board)
-            run_span(call, items, condition, middle, hi, board)
+        failed = Failed(lo, own_message(error), error)
     else:
-        write(board, lo, check_output(raw, hi - lo, call.name).detach().to("cpu", torch.float64).numpy())
+        yield from judged(lo, check_output(raw, hi - lo, call.name).detach().to("cpu", torch.float64).numpy())
+        return
+    if hi - lo == 1:
+        yield failed
+        return
+    middle = (lo + hi) // 2
+    yield from run_span(call, items, condition, lo, middle)
+    yield from run_span(call, items, condition, middle, hi)
 
 
 def first_failure(run: Callable[..., Any], x: Tensor, condition: Tensor | None, lo: int, hi: int) -> int | None:
@@ -94,17 +140,14 @@ def first_failure(run: Callable[..., Any], x: Tensor, condition: Tensor | None, 
     return None
 
 
-def write(board: Board, lo: int, values: np.ndarray) -> None:
-    """Write the values; a NaN is a failed item, by the same policy as one that raised."""
+def judged(lo: int, values: np.ndarray) -> Iterator[Event]:
+    """Values as events; a NaN is a failed item, by the same policy as one that raised."""
     nan = np.isnan(values)
     if not nan.any():
-        board.done(lo, values)
+        yield Done(lo, values)
         return
     for offset, value in enumerate(values):
-        if nan[offset]:
-            board.fail(lo + offset, "it returned NaN")
-        else:
-            board.done(lo + offset, value[None])
+        yield Failed(lo + offset, "it returned NaN") if nan[offset] else Done(lo + offset, value[None])
 
 
 def as_number(value: Any) -> float:

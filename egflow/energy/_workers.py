@@ -1,77 +1,52 @@
-"""A function over worker processes: chunks of items, a time limit for each item, and a kill.
+"""A function over workers: chunks of items, a time limit for each item, and a kill.
 
-Workers are started clean (forkserver, or spawn where there is none) and never forked from this process: a fork copies
-torch's and OpenMP's locks as they are, and may wait for them for ever. The price is that a worker must be able to
-import the function. Which item a worker is at, and since when, stands on a board in a memory-mapped file; so an item
-that hangs is killed after its own limit, whatever the chunk, and an item that ends its worker costs itself alone.
+Which item a worker is at, and since when, stands on a board (`_worker_task`); so an item that hangs is killed after its
+own limit, whatever the chunk, and an item that ends its worker costs itself alone.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
-import tempfile
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 import numpy as np
 import torch
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 from torch import Tensor
 
 from egflow.energy._errors import EnergyError, own_message
-from egflow.energy._reference import refer
+from egflow.energy._pool import Pool, Processes
 from egflow.energy._run import Call, Items, Outcome
-from egflow.energy._worker_task import (
-    BOARD,
-    DONE,
-    FAILED,
-    LETTERS,
-    RUNNING,
-    WAITING,
-    Chunk,
-    Portable,
-    open_board,
-    run_chunk,
-    start_worker,
-)
+from egflow.energy._worker_options import Workers
+from egflow.energy._worker_task import DONE, FAILED, RUNNING, WAITING, Chunk
 
 POLL = 0.05  # seconds between two looks at the board
 LARGEST_CHUNK = 64
 MOST_RESTARTS = 3  # of workers that end before they reach an item
 
 
-def run_workers(
-    call: Call, items: Items, condition: Tensor | None, outcome: Outcome, workers: int, time_limit: float | None
-) -> None:
-    """Run all items on `workers` processes and write values and failures on the outcome.
+def run_workers(call: Call, items: Items, condition: Tensor | None, outcome: Outcome, workers: Workers) -> None:
+    """Run all items on workers and write values and failures on the outcome.
 
     Raises:
         EnergyError: by the outcome's policy; where workers cannot run the function at all; where the function, or a
             decoded item, cannot be sent to a process.
     """
     total = len(outcome.done_mask)
-    portable = Portable(refer(call.fn, call.name), call.name, call.batch, call.conditional)
-    with tempfile.TemporaryDirectory(prefix="egflow-") as folder:
-        board = Path(folder) / "board"
-        for file, size in ((board, BOARD.itemsize), (Path(f"{board}.messages"), LETTERS)):
-            with file.open("wb") as new:
-                new.truncate(total * size)  # zeros, and sparse where the system can
-        crew = Crew(portable, items, condition, board, outcome, workers, time_limit)
-        try:
-            crew.run()
-        finally:
-            crew.close()
-            crew.read()
-            del crew.rows, crew.messages  # unmapped before the folder goes
-
-
-def start_method() -> str:
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    backend = Processes
+    if workers.backend == "ray":
+        from egflow.energy._pool_ray import RayWorkers as backend  # an extra
+    pool = backend(call, min(workers.count, total), workers.memory_limit, total)
+    crew = Crew(call, items, condition, outcome, workers, pool)
+    try:
+        crew.run()
+    finally:
+        pool.close()
+        crew.read()
 
 
 class Crew:
@@ -79,34 +54,25 @@ class Crew:
 
     def __init__(
         self,
-        portable: Portable,
+        call: Call,
         items: Items,
         condition: Tensor | None,
-        board: Path,
         outcome: Outcome,
-        workers: int,
-        time_limit: float | None,
+        workers: Workers,
+        pool: Pool,
     ):
-        self.portable, self.items, self.condition, self.outcome = portable, items, condition, outcome
-        self.board, self.time_limit = board, time_limit
+        self.call, self.items, self.condition, self.outcome = call, items, condition, outcome
+        self.pool, self.time_limit = pool, workers.time_limit
         total = len(outcome.done_mask)
-        self.workers = min(workers, total)
-        self.rows, self.messages = open_board(board, total)
-        size = max(1, min(LARGEST_CHUNK, -(-total // (4 * self.workers))))
+        self.count = min(workers.count, total)
+        size = max(1, min(LARGEST_CHUNK, -(-total // (4 * self.count))))
         self.waiting = deque(np.arange(lo, min(lo + size, total)) for lo in range(0, total, size))
         self.running: dict[Future, np.ndarray] = {}
         self.restarts = 0
-        self.pool = self.new_pool()
-
-    def new_pool(self) -> ProcessPool:
-        context = multiprocessing.get_context(start_method())
-        if start_method() == "forkserver":  # torch is imported once, in the server, and not again for each new worker
-            context.set_forkserver_preload(["egflow.energy._worker_task"])
-        return ProcessPool(self.workers, initializer=start_worker, initargs=(self.portable,), context=context)
 
     def run(self) -> None:
         while self.waiting or self.running:
-            while self.waiting and len(self.running) < 2 * self.workers:
+            while self.waiting and len(self.running) < 2 * self.count:
                 self.submit(self.waiting.popleft())
             for future in wait(self.running, timeout=POLL, return_when=FIRST_COMPLETED).done:
                 self.settle(future, self.running.pop(future))
@@ -118,7 +84,7 @@ class Crew:
                 self.waiting.append(left)  # a worker about to be killed may have taken up an item done elsewhere
 
     def undone(self) -> np.ndarray:
-        return np.flatnonzero(np.isin(self.rows["state"], (WAITING, RUNNING)))
+        return np.flatnonzero(np.isin(self.pool.rows["state"], (WAITING, RUNNING)))
 
     def submit(self, places: np.ndarray) -> None:
         if isinstance(self.items, Tensor):  # indexed, thus a copy: pickling a view sends the whole of what it views
@@ -129,12 +95,9 @@ class Crew:
         try:
             payload = pickle.dumps((chosen, condition))
         except Exception as error:  # pickling runs foreign code
-            raise EnergyError(
-                f"energy {self.portable.name}: decoded items cannot be sent to workers ({error})"
-            ) from error
-        chunk = Chunk(str(self.board), len(self.rows), places, self.outcome.policy, payload)
+            raise EnergyError(f"energy {self.call.name}: decoded items cannot be sent to workers ({error})") from error
         try:
-            future = self.pool.schedule(run_chunk, args=(chunk,))
+            future = self.pool.submit(Chunk(places, self.outcome.policy, payload))
         except RuntimeError:  # the pool broke since; its chunks come back through settle
             self.waiting.appendleft(places)
             self.restart("the pool of workers broke")
@@ -148,7 +111,8 @@ class Crew:
         except CancelledError:  # by watch, which has noted the culprit
             pass
         except ProcessExpired as error:
-            self.blame(places, f"it ended its worker process (exit code {error.exitcode})")
+            code = f" (exit code {error.exitcode})" if error.exitcode else ""  # Ray tells none
+            self.blame(places, f"it ended its worker process{code}")
         except BrokenProcessPool:
             self.blame(places, "it ended its worker process")
             self.restart("the pool of workers broke")
@@ -156,69 +120,64 @@ class Crew:
             raise
         except Exception as error:  # unpickling or importing in the worker runs foreign code
             raise EnergyError(
-                f"energy {self.portable.name} cannot be run by a worker process: {own_message(error)}"
+                f"energy {self.call.name} cannot be run by a worker process: {own_message(error)}"
             ) from error
-        for place in places[self.rows["state"][places] == FAILED].tolist():
+        for place in places[self.pool.rows["state"][places] == FAILED].tolist():
             if place not in self.outcome.failures:
-                self.fail(place, bytes(self.messages[place]).decode(errors="ignore"))
-        left = places[np.isin(self.rows["state"][places], (WAITING, RUNNING))]
+                self.fail(place, bytes(self.pool.messages[place]).decode(errors="ignore"))
+        left = places[np.isin(self.pool.rows["state"][places], (WAITING, RUNNING))]
         left = left[[int(place) not in self.outcome.failures for place in left]]
-        if self.portable.batch:  # a batch that ended its worker goes on one by one, to find the item
+        if self.call.batch:  # a batch that ended its worker goes on one by one, to find the item
             self.waiting.extendleft(left[i : i + 1] for i in reversed(range(len(left))))
         elif len(left):
             self.waiting.appendleft(left)
-        self.rows["state"][left] = WAITING
+        self.pool.rows["state"][left] = WAITING
 
     def watch(self, future: Future, places: np.ndarray) -> None:
         """Cancel, and so kill, a chunk whose item is over its time or whose worker is gone."""
-        at = places[self.rows["state"][places] == RUNNING]
+        at = places[self.pool.rows["state"][places] == RUNNING]
         if not len(at):
             return
-        elapsed = time.monotonic() - float(self.rows["start"][at[0]])
+        elapsed = time.monotonic() - float(self.pool.rows["start"][at[0]])
         limit = None if self.time_limit is None else self.time_limit * len(at)
         if limit is not None and elapsed > limit:
             if len(at) == 1:
                 self.fail(int(at[0]), f"it took longer than time_limit={self.time_limit:g} seconds and was killed")
             future.cancel()
-        elif elapsed > 1.0 and gone(int(self.rows["pid"][at[0]])) and not future.done():
+        elif elapsed > 1.0 and gone(int(self.pool.rows["pid"][at[0]])) and not future.done():
             # a worker that left by os._exit(0) is no error to pebble, which would wait for its chunk for ever
             self.blame(at, "it ended its worker process")
             future.cancel()
 
     def blame(self, places: np.ndarray, message: str) -> None:
         """The item that was running when its worker ended has failed; where none was, the worker itself cannot run."""
-        at = places[self.rows["state"][places] == RUNNING]
+        at = places[self.pool.rows["state"][places] == RUNNING]
         if len(at) == 1:
             self.fail(int(at[0]), message)
-        elif not len(at) and not (self.rows["state"][places] == DONE).any():
+        elif not len(at) and not np.isin(self.pool.rows["state"][places], (DONE, FAILED)).any():
             self.count_restart(message)
 
     def fail(self, place: int, message: str) -> None:
-        self.rows["state"][place] = FAILED
+        self.pool.rows["state"][place] = FAILED
         self.outcome.fail(place, message)
 
     def restart(self, message: str) -> None:
         self.count_restart(message)
-        self.close()
-        self.pool = self.new_pool()
+        self.pool.restart()
 
     def count_restart(self, message: str) -> None:
         self.restarts += 1
         if self.restarts > MOST_RESTARTS:
             raise EnergyError(
-                f"energy {self.portable.name}: worker processes end before they reach an item ({message}); "
+                f"energy {self.call.name}: worker processes end before they reach an item ({message}); "
                 "a script that uses workers starts its work under  if __name__ == '__main__':"
             )
 
-    def close(self) -> None:
-        self.pool.stop()
-        self.pool.join()
-
     def read(self) -> None:
         """Copy what the board holds to the outcome."""
-        done = np.asarray(self.rows["state"] == DONE)
+        done = np.asarray(self.pool.rows["state"] == DONE)
         done[list(self.outcome.failures)] = False
-        self.outcome.values[done] = self.rows["value"][done]
+        self.outcome.values[done] = self.pool.rows["value"][done]
         self.outcome.done_mask[:] = done
 
 

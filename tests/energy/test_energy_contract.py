@@ -130,7 +130,7 @@ def test_decorator_forms():
     assert as_energy(plain) is plain
     renamed = as_energy(optioned, name="other")
     assert renamed.describe() == "other" and renamed.call.batch is False and renamed.policy == "forbid"
-    assert energy_functions.decorated.workers == 2
+    assert energy_functions.decorated.workers.count == 2
 
 
 def test_module_moves_and_is_evaluated_in_eval_mode():

@@ -38,6 +38,7 @@ from egflow_images.shapes import FACTORS, shapes
 if TYPE_CHECKING:
     from egflow.energy import EnergyModel
     from egflow.flow import Flow
+    from egflow.page import Block, Drawn
     from egflow.report import TiltReport
 
 SETS = ("digits", "emoji", "shapes")
@@ -165,6 +166,12 @@ class Images:
             return [strip_figure(flow, folder, seed)]
         both = [same_noise_figure(flow, folder, seed)] if flow.base is not None else []
         return [*both, trajectory_figure(flow, folder, seed)]
+
+    def page(self, report: TiltReport, folder: Path, drawn: Drawn | None) -> list[Block]:
+        """Sheets of pictures for the HTML report: of the run's samples, and of a range at each stop of its slider."""
+        from egflow_images._page import page
+
+        return page(folder, drawn)
 
     def metrics(self, report: TiltReport) -> dict[str, Any]:
         """Near copies, the distance, precision and recall of features, and shares: see `egflow_images.metrics`."""

@@ -81,7 +81,7 @@ def draw_grid(
     with quiet():
         for place, corner in zip(places, corners, strict=True):
             drawer.SetOffset(*corner)
-            drawer.DrawMolecule(_flat(mols[place]))
+            drawer.DrawMolecule(flat(mols[place]))
     drawer.FinishDrawing()
     lines = [
         (x + WIDTH / 2, y + HEIGHT + LINE * (i + 0.5), line)
@@ -109,7 +109,7 @@ def save_grid(
     return file
 
 
-def _flat(mol: Chem.Mol | None) -> Chem.Mol:
+def flat(mol: Chem.Mol | None) -> Chem.Mol:
     """A copy without explicit hydrogens, in 2-D coordinates of its own."""
     copy = Chem.RemoveHs(mol)
     rdDepictor.Compute2DCoords(copy)

@@ -37,6 +37,7 @@ from egflow_molecules.writing import write_csv, write_sdf
 if TYPE_CHECKING:
     from egflow.energy import EnergyModel
     from egflow.flow import TokenFlow
+    from egflow.page import Block, Drawn
     from egflow.report import TiltReport
 
 FILTERS: Mapping[str, Callable[[Chem.Mol], float]] = {
@@ -206,6 +207,12 @@ class MoleculesDomain:
             weight = (log_w - log_w.max()).exp().tolist()
             files.append(property_figure(prior_columns, weight, made.properties, folder / "properties.png"))
         return files
+
+    def page(self, report: TiltReport, folder: Path, drawn: Drawn | None) -> list[Block]:
+        """The grid of the run's molecules for the HTML report, and of a range some at each stop of its slider."""
+        from egflow_molecules._page import page
+
+        return page(folder, drawn)
 
     def metrics(self, report: TiltReport) -> dict[str, Any]:
         """The funnel of what was written (of the report's samples where nothing was), and similarity to the known."""

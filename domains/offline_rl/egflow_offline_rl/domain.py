@@ -21,6 +21,7 @@ from egflow_offline_rl.methods import METHODS, share_of_support, train_method
 from egflow_offline_rl.options import Options
 
 if TYPE_CHECKING:
+    from egflow.page import Block, Drawn
     from egflow.report import TiltReport
 
 __all__ = ["DEFAULT_DATA", "OfflineRL"]
@@ -90,6 +91,12 @@ class OfflineRL:
         file = folder / "samples.npz"
         np.savez(file, observations=samples["observations"], actions=samples["actions"])
         return file
+
+    def page(self, report: TiltReport, folder: Path, drawn: Drawn | None) -> list[Block]:
+        """Returns for the HTML report."""
+        from egflow_offline_rl._page import page
+
+        return page(report)
 
     def _load(self, job: Job) -> Transitions:
         name = name_of(job)
