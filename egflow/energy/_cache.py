@@ -19,6 +19,7 @@ from torch import Tensor
 from egflow.energy._errors import EnergyError
 
 FILE = "energies.sqlite"
+TABLE = "CREATE TABLE energy (key BLOB PRIMARY KEY, value REAL) WITHOUT ROWID"
 WAIT = 60.0  # seconds for another process's transaction
 AT_ONCE = 500  # keys in one query; sqlite's own limit is 999 in old versions
 
@@ -58,7 +59,12 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
         folder.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(folder / FILE, timeout=WAIT, isolation_level=None)
         try:
-            connection.execute("CREATE TABLE IF NOT EXISTS energy (key BLOB PRIMARY KEY, value REAL) WITHOUT ROWID")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute(TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
+            if connection.execute("SELECT sql FROM sqlite_master").fetchall() != [
+                (TABLE,)
+            ]:  # a view could run for ever
+                raise sqlite3.DatabaseError(f"{FILE} holds something else than one table of energies")
             yield connection
         finally:
             connection.close()
@@ -74,6 +80,8 @@ def look_up(folder: Path, keys: list[bytes]) -> dict[bytes, float]:
             part = keys[lo : lo + AT_ONCE]
             marks = ",".join("?" * len(part))
             found.update(connection.execute(f"SELECT key, value FROM energy WHERE key IN ({marks})", part).fetchall())
+        if not all(isinstance(value, float) and value > -np.inf for value in found.values()):
+            raise sqlite3.DatabaseError(f"{FILE} holds values that are no energies")
     return found
 
 
