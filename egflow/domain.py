@@ -118,6 +118,8 @@ class Domain(Protocol):
     -> (n,) numbers of each sample: its energies, or scores, and its log-likelihood; and ``deliver(flow, n, seed)``, n
     samples to write in place of the flow's own, or None; ``no_rounds``, why its options forbid rounds, or "";
     ``constant_hint``, what to look for where an energy is the same for all data;
+    ``write_as``, ending -> function(samples, columns, file) that writes one file of ``egflow sample out=FILE`` (without
+    it arrays are written as .npy, .parquet and .csv); and
     ``flow_figures(flow, folder, seed) -> list[Path]``, pictures that take the flow itself, where it was just made; and
     ``page(report, folder, drawn) -> list[Block]``, what `egflow.page` shows of a run in the HTML report: its report,
     its folder (a stranger's, perhaps: read with care, nothing of it run) and the samples drawn for the page, or None.
@@ -214,7 +216,10 @@ class Outcome:
 
 
 class OwnMethods(Protocol):
-    """What a domain gives for methods of its own. A domain without `CORE_METHODS` needs nothing of `Domain`."""
+    """What a domain gives for methods of its own. A domain without `CORE_METHODS` needs nothing of `Domain`.
+
+    It may have ``write_as``, as a `Domain`, of what its `sample` gives.
+    """
 
     free_options: frozenset[str]
     """Options ``<domain>.*`` that may be given again when a run is evaluated or sampled."""

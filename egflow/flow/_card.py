@@ -59,7 +59,7 @@ def _said(flow: Flow) -> str:
         return "It generates samples of a density p that it was fitted to."
     return (
         "It generates samples of q(x) ∝ p(x)·exp(−beta·E(x)): of a density p, weighted by an energy E, which is low "
-        "where a sample is good (energy-weighted flow matching, arXiv 2503.04975). The energy itself is code and not in "
+        "where a sample is good (energy-weighted flow matching, arXiv 2503.04975). The energy itself is code, not in "
         "here."
     )
 

@@ -15,4 +15,5 @@ SPEC = DomainSpec(
     extra="images",
     help="pictures: digits, emoji, discs of known factors, any folder; energies of colour, ink, symmetry, …",
     requires=("sklearn", "scipy", "PIL"),
+    decode="egflow_images.pictures:Pictures",
 )

@@ -14,6 +14,7 @@ import torch
 from rdkit import Chem
 from torch import Tensor, nn
 
+from egflow._sample_files import write_samples_file
 from egflow.domain import Data
 from egflow.network import Recurrent
 from egflow_molecules._figure import property_figure
@@ -32,7 +33,7 @@ from egflow_molecules.properties import property_columns
 from egflow_molecules.real_sample import real_molecules
 from egflow_molecules.scaffold import Scaffold, sample_scaffold
 from egflow_molecules.smiles import LENGTH, NEST, PAD_ID, RINGS, VOCAB_SIZE, decode, encode
-from egflow_molecules.writing import write_csv, write_sdf
+from egflow_molecules.writing import Columns, write_csv, write_sdf
 
 if TYPE_CHECKING:
     from egflow.energy import EnergyModel
@@ -108,6 +109,7 @@ class MoleculesDomain:
         self.workers = workers
         self.scaffold = None if scaffold is None else Scaffold(scaffold)
         self.no_rounds = "" if scaffold is None else "a search does not keep a scaffold: leave molecules.scaffold= out"
+        self.write_as = dict.fromkeys((".csv", ".sdf", ".parquet"), self._write_as)
         self.energies: Mapping[str, Callable[..., EnergyModel]] = PRESETS
         self.decoders: Mapping[str, Callable[[Tensor], Any]] = DECODERS
         self._known: Callable[[], Sequence[str]] = real_molecules
@@ -158,6 +160,12 @@ class MoleculesDomain:
 
     def save_table(self, samples: Tensor, columns: Mapping[str, Tensor], folder: Path) -> list[Path]:
         """Write ``samples.csv``, best first where there is a score, and ``samples.sdf`` where that is asked for."""
+        molecules, table = self._tabled(samples, columns)
+        files = [write_csv(folder / "samples.csv", molecules.smiles, table)]
+        return [*files, _write_sdf(folder / "samples.sdf", molecules, table)] if self.sdf else files
+
+    def _tabled(self, samples: Tensor, columns: Mapping[str, Tensor]) -> tuple[Molecules, Columns]:
+        """The molecules, best first where there is a score, and what is known of each."""
         numbers = {name: values.tolist() for name, values in columns.items()}
         score = _score(numbers, len(samples))
         order = sorted(range(len(samples)), key=lambda i: -math.inf if math.isnan(score[i]) else score[i], reverse=True)
@@ -175,13 +183,17 @@ class MoleculesDomain:
         if "log_likelihood" in numbers:
             table["log_likelihood"] = [numbers["log_likelihood"][i] for i in order]
         self._written = Written(molecules, [score[i] for i in order], found, nearest.similarity.tolist())
-        files = [write_csv(folder / "samples.csv", molecules.smiles, table)]
-        if self.sdf:
-            flat = write_sdf(folder / "samples.sdf", molecules.mols, table)
-            if flat:
-                print(f"{flat} molecules found no conformer and are in samples.sdf in two dimensions")
-            files.append(folder / "samples.sdf")
-        return files
+        return molecules, table
+
+    def _write_as(self, samples: Tensor, columns: Mapping[str, Tensor], file: Path) -> None:
+        """One file, of the kind its ending says; see `write_as`."""
+        molecules, table = self._tabled(samples, columns)
+        if file.suffix == ".csv":
+            write_csv(file, molecules.smiles, table)
+        elif file.suffix == ".sdf":
+            _write_sdf(file, molecules, table)
+        else:
+            write_samples_file(file, {"SMILES": molecules.smiles, **table})
 
     def figures(self, report: TiltReport, folder: Path) -> list[Path]:
         """Draw ``molecules.png`` and ``molecules.svg``, the best with captions, and ``properties.png``."""
@@ -235,6 +247,13 @@ class MoleculesDomain:
 
     def _passes(self, mol: Chem.Mol) -> bool:
         return all(FILTERS[name](mol) == 0.0 for name in self.filters)
+
+
+def _write_sdf(file: Path, molecules: Molecules, table: Columns) -> Path:
+    flat = write_sdf(file, molecules.mols, table)
+    if flat:
+        print(f"{flat} molecules found no conformer and are in {file.name} in two dimensions")
+    return file
 
 
 def _every(step: int) -> Callable[[int], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from egflow._sample_files import write_samples_file
 from egflow.domain import Job, Outcome
 from egflow_offline_rl._kept import Kept
 from egflow_offline_rl._report import WITH_BETA, account, policy_actions
@@ -30,6 +31,11 @@ DEFAULT_DATA = "egflow/pendulum/medium-replay-v0"
 _FEWER = {"Pendulum-v1": 20_000}  # 100 episodes: as much as a pendulum needs
 
 
+def _write(samples: Mapping[str, np.ndarray], columns: Mapping[str, Any], file: Path) -> None:
+    """Observations and actions as one file; in a table a column for each of their numbers."""
+    write_samples_file(file, samples)
+
+
 class OfflineRL:
     """Policies from logged data. Its constructor takes the ``offline_rl.*`` options, see `Options`.
 
@@ -42,6 +48,7 @@ class OfflineRL:
     """
 
     free_options = frozenset({"env", "episodes", "best_of", "bc_baseline"})
+    write_as: Mapping[str, Callable[..., None]] = dict.fromkeys((".npz", ".parquet", ".csv"), _write)
 
     def __init__(self, **options: Any) -> None:
         self.options = Options.of(options)
