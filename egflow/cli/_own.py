@@ -130,14 +130,13 @@ def evaluate_own(command: Settings) -> int:
     return 0
 
 
-def sample_own(command: Settings) -> int:
-    """``egflow sample`` of a run of a domain's own method."""
-    from egflow.cli._loaded import out_folder
-    from egflow.cli._write import write_samples
+def sample_own(command: Settings, out: Path | None) -> int:
+    """``egflow sample`` of a run of a domain's own method, to the file ``out`` where ``out=`` names one."""
+    from egflow.cli._out import check_file, deliver
 
     domain, job = _finished(command)
-    samples = domain.sample(job)
-    file = write_samples(domain, samples, out_folder(command["out"], Path(command["run"]), "samples"))
+    check_file(out, domain)
+    file = deliver(domain, domain.sample(job), {}, out, command["out"], Path(command["run"]))
     print(f"{job.n} samples written to {file}")
     return 0
 

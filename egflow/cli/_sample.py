@@ -5,18 +5,20 @@ from __future__ import annotations
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
 from egflow.cli._folder import load_settings
-from egflow.cli._loaded import check_out, load_run, out_folder
+from egflow.cli._loaded import load_run
+from egflow.cli._out import check_file, deliver, out_file
 from egflow.cli._own import is_own, sample_own
-from egflow.cli._write import table_of, write_samples
+from egflow.cli._write import table_of
 from egflow.flow._checks import say_range
 
 
 def sample(settings: Settings, arguments: Arguments) -> int:
     """Draw and write. The energy is made only where a correction needs it."""
-    check_out(settings["out"])
+    out = out_file(settings["out"])
     if is_own(load_settings(settings["run"])):
-        return sample_own(settings)
+        return sample_own(settings, out)
     run = load_run(settings)
+    check_file(out, run.domain, run.flow.event_shape)
     beta = settings["beta"]
     if beta is None and run.flow.beta_range is not None:
         raise ValueError(f"beta= is needed: run={settings['run']} was trained over {say_range(run.flow.beta_range)}")
@@ -50,6 +52,6 @@ def sample(settings: Settings, arguments: Arguments) -> int:
         if run.settings["data"] is not None:
             run.domain.data(run.settings["data"], run.settings["seed"])  # what the samples are compared with
         columns = table_of(at, chosen, samples.cpu())
-    file = write_samples(run.domain, samples.cpu(), out_folder(settings["out"], run.path, "samples"), columns)
+    file = deliver(run.domain, samples.cpu(), columns, out, settings["out"], run.path)
     print(f"{settings['n']} samples written to {file}")
     return 0
