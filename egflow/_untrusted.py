@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -39,12 +40,28 @@ def read_json(file: Path) -> Any:
     Raises:
         ValueError: for one that is too large, no JSON, or holds a key twice or a number that is not finite.
     """
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file} is no file but a folder, a pipe or a device: it is not read")
     if (size := file.stat().st_size) > MOST_BYTES:
         raise ValueError(f"{file} is truncated or altered: it has {size:,} bytes, more than the {MOST_BYTES:,} allowed")
     try:
         return json.loads(file.read_bytes(), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is truncated or altered: {error}") from None
+
+
+def read_shapes(file: Path) -> dict[str, Tensor]:
+    """What a safetensors file says it holds, as tensors on the meta device: its header is read, and nothing else.
+
+    Raises:
+        ValueError: for what is no such file.
+    """
+    try:
+        with safe_open(file, framework="pt") as stored:
+            shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} is truncated or altered: {error}") from None
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -78,7 +95,7 @@ def check_config(config: Any, file: Path) -> None:
             check_config(value, file)
 
 
-def check_shapes(module: torch.nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
+def check_shapes(module: torch.nn.Module, tensors: Mapping[str, Tensor], file: Path) -> None:
     """Whether a module, which may be on the meta device, has the tensors' names and shapes.
 
     Raises:

@@ -18,7 +18,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from egflow._files import write_atomic, write_folder, write_text
-from egflow._untrusted import check_config, check_shapes, finite_shape, member, read_json, read_tensors
+from egflow._untrusted import (
+    MOST_COUNT,
+    check_config,
+    check_shapes,
+    finite_shape,
+    member,
+    read_json,
+    read_shapes,
+    read_tensors,
+)
 from egflow.network import NETWORKS, AtBeta
 from egflow.path import PATHS, TOKEN_PATHS
 from egflow.solver import Tuned
@@ -98,14 +107,16 @@ def _read(source: Path, own: nn.Module | None, depth: int) -> Flow:
         raise ValueError(f"{description} is truncated or altered: it has no schema")
     if schema != SCHEMA:
         raise ValueError(f"{description} has schema {schema!r}, this version reads {SCHEMA!r}")
-    if _sha256(weights) != model.get("weights_sha256"):
-        raise ValueError(f"{weights} is truncated or altered: its checksum is not the one in model.json")
     try:
-        tensors = read_tensors(weights)
         model["event_shape"] = finite_shape(model["event_shape"], description)
-        stored = {key[8:]: value for key, value in tensors.items() if key.startswith("network.")}
-        module = _network(model["network"], own, stored, description)
-        module.load_state_dict(stored)
+        shapes = read_shapes(weights)
+        module = _network(model["network"], own, _of_network(shapes), description)
+        if extra := [key for key in shapes if not key.startswith("network.") and key not in ("shift", "scale")]:
+            raise ValueError(f"{weights} holds {extra[0]!r}, which no model does")
+        if _sha256(weights) != model.get("weights_sha256"):  # its size is the network's, known before it is read
+            raise ValueError(f"{weights} is truncated or altered: its checksum is not the one in model.json")
+        tensors = read_tensors(weights)
+        module.load_state_dict(_of_network(tensors))
         module.to(tensors["shift"].dtype).eval()
         flow = _flow(model, module, tensors)
         _check_kinds(model)
@@ -115,7 +126,15 @@ def _read(source: Path, own: nn.Module | None, depth: int) -> Flow:
         flow.beta = tuple(beta) if isinstance(beta, list) else beta
         flow.beta_range = None if ranges is None else tuple((float(low), float(high)) for low, high in ranges)
         flow.tuned = None if model["tuned"] is None else Tuned.from_dict(model["tuned"])
-    except (SafetensorError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError) as error:
+    except (
+        SafetensorError,
+        LookupError,
+        TypeError,
+        RuntimeError,
+        AttributeError,
+        ArithmeticError,
+        ValueError,
+    ) as error:
         raise ValueError(f"{source} does not hold a model this version can read: {error}") from None
     report, base = member(source, "report.json"), member(source, "base")
     if report.is_file():
@@ -127,16 +146,26 @@ def _read(source: Path, own: nn.Module | None, depth: int) -> Flow:
     return flow
 
 
+def _of_network(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key[8:]: value for key, value in tensors.items() if key.startswith("network.")}
+
+
 def _check_kinds(model: dict[str, Any]) -> None:
     """Whether what a flow keeps as it is read is of the kind it must be. Raises TypeError otherwise."""
     number, whole = (int, float, type(None)), (int, type(None))
+    shape, classes = model["condition_shape"], model["num_classes"]
     kinds = {"beta": (*number, list), "num_classes": whole, "domain": (str, type(None))}
     for key, kind in kinds.items():
         if not isinstance(model.get(key), kind) or isinstance(model.get(key), bool):
             raise TypeError(f"{key} is {model.get(key)!r}")
-    lists = (model["condition_shape"] or [], model["beta"] if isinstance(model["beta"], list) else [])
-    if not all(isinstance(one, int | float) for part in lists for one in part):
-        raise TypeError(f"condition_shape is {model['condition_shape']!r}, beta {model['beta']!r}")
+    if not all(isinstance(one, int | float) for one in (model["beta"] if isinstance(model["beta"], list) else [])):
+        raise TypeError(f"beta is {model['beta']!r}")
+    if shape is not None and not all(type(size) is int and 0 < size <= MOST_COUNT for size in shape):
+        raise TypeError(f"condition_shape is {shape!r}")
+    if classes is not None and (shape != [] or not 0 < classes <= MOST_COUNT):
+        raise TypeError(f"num_classes is {classes!r}, condition_shape {shape!r}")
+    if not all(low < high for low, high in model.get("beta_range") or []):
+        raise TypeError(f"beta_range is {model['beta_range']!r}")
 
 
 def _tokens(flow: Flow) -> dict[str, int | None] | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from egflow._untrusted import read_json
+from egflow.report._fields import check_fields
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -186,9 +187,12 @@ class TiltReport:
             raise ValueError(f"{file} is not a report of schema {SCHEMA} (got {got!r}); run egflow.evaluate again")
         names = {f.name for f in dataclasses.fields(cls)} - {"evidence"}
         try:
-            return cls(**{key: value for key, value in content.items() if key in names})
-        except TypeError as error:
-            raise ValueError(f"{file} is not a whole report: {error}") from None
+            found = cls(**{key: value for key, value in content.items() if key in names})
+            check_fields(found)
+            found.table()  # what is inside the fields is right if all of it can be shown
+        except (TypeError, LookupError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"{file} is not a whole report: {type(error).__name__}: {error}") from None
+        return found
 
     def table(self) -> Table:
         """The report as a rich table for the terminal."""

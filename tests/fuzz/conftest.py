@@ -1,0 +1,30 @@
+"""Two lengths: `pytest tests/fuzz` is short and always the same; `--hypothesis-profile=long` goes on with new examples."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+COMMON = settings(
+    deadline=None,  # `fuzzing.judged` stops what hangs; what is slow on a busy machine is no fault
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    print_blob=False,
+)
+settings.register_profile("short", COMMON, max_examples=20, derandomize=True, phases=[Phase.explicit, Phase.generate])
+settings.register_profile("long", COMMON, max_examples=900, report_multiple_bugs=True)
+if not any(word.startswith("--hypothesis-profile") for word in sys.argv):
+    settings.load_profile("short")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The working folder of a module, in which no test leaves anything."""
+    folder = tmp_path_factory.mktemp("working")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("HOME", str(folder))
+        yield folder
+    assert not list(folder.iterdir())
