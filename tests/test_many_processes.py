@@ -20,6 +20,7 @@ from egflow.coupling import independent
 from egflow.network import MLP
 from egflow.objective import cefm
 from egflow.path import CondOT
+from egflow.report import TiltReport
 from egflow.training import FlowMatching, Population, TrainingOptions, train
 from egflow.weights import Resample
 
@@ -193,8 +194,8 @@ LINE = (
 )
 
 
-def torchrun(words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = f"-m torch.distributed.run --nproc-per-node=2 -m egflow.train {words}"
+def torchrun(words: str, cwd: Path, verb: str = "train") -> subprocess.CompletedProcess[str]:
+    command = f"-m torch.distributed.run --nproc-per-node=2 -m egflow.{verb} {words}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *command.split()], cwd=cwd, env=environment, capture_output=True, text=True, timeout=200
@@ -217,3 +218,13 @@ def test_torchrun_from_the_command_line(tmp_path: Path) -> None:
     assert alone.returncode == 0, alone.stderr
     samples = [np.load(tmp_path / name / "samples.npy") for name in ("run", "alone")]
     assert np.abs(samples[0] - samples[1]).max() < 1e-3
+
+    drawn = torchrun("run=run n=200 seed=0 solver.rtol=1e-2 solver.atol=1e-2 out=more", tmp_path, "sample")
+    assert drawn.returncode == 0 and drawn.stdout.count("200 samples written") == 1, drawn.stderr
+    assert np.abs(np.load(tmp_path / "more" / "samples.npy") - samples[0]).max() < 1e-5
+    held = torchrun("run=run n=200 seed=0 solver.rtol=1e-2 solver.atol=1e-2 out=held", tmp_path, "evaluate")
+    assert held.returncode == 0 and held.stdout.count("Written to held") == 1, held.stderr
+    again, first = (TiltReport.load(tmp_path / name) for name in ("held", "run"))
+    assert again.energy_mean["generated"] == pytest.approx(first.energy_mean["generated"], abs=1e-4)
+    benchmark = torchrun("suite=toys", tmp_path, "benchmark")
+    assert "benchmark runs in one process" in benchmark.stderr

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from egflow._account import ReportOptions, account
+from egflow._group import evaluate_together, group
 from egflow._tilt_inputs import draw_from_base
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
@@ -16,7 +17,6 @@ from egflow.cli._own import evaluate_own, is_own
 from egflow.cli._problem import against_data, prepare
 from egflow.cli._quote import show as typed_as
 from egflow.cli._write import show, with_domain, write_report
-from egflow.energy import evaluate as evaluate_energy
 from egflow.training import mix
 
 
@@ -53,8 +53,9 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
     solver, x, values = settings["solver"], tilting.data.x, tilting.values
     more: dict[str, Any] = {}
     if tilting.data.draws is not None:
-        x = draw_from_base(run.flow.base, None, tilting.data.draws, mix(settings["seed"], 8))
-        values = [evaluate_energy(one, x) for one in chosen.energies]
+        count = tilting.data.draws
+        x = group().first(lambda: draw_from_base(run.flow.base, None, count, mix(settings["seed"], 8)))
+        values = [evaluate_together(one, x) for one in chosen.energies]
         facts["reference"], more = "base", {"against_data": against_data(tilting)}
     report = account(
         flow,
@@ -75,6 +76,8 @@ def evaluate(settings: Settings, arguments: Arguments) -> int:
         facts=facts,
         notes=notes,
     )
+    if group().rank:
+        return 0  # the first process writes
     report = with_domain(report, run.domain, tilting.data.info)
     report = replace(report, seconds={**report.seconds, "train": stored.seconds.get("train") if stored else None})
     folder = out_folder(settings["out"], run.path, "evaluations")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from egflow._group import join_group
 from egflow._inputs import pick_device
 from egflow._untrusted import read_json
 from egflow.cli._compose import Settings
@@ -43,7 +44,7 @@ def load_run(command: Settings) -> Loaded:
     check_model(path)
     if command["solver"]["name"] != "tuned":
         make_solver(command["solver"]["name"])
-    device = pick_device(command["device"])
+    device = join_group(pick_device(command["device"]))
     refuse_code(settings, ())
     if settings.get("cache") is not None and not Path(settings["cache"]).is_dir():
         settings["cache"] = None  # a folder names none to be made

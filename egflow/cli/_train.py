@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -41,23 +39,9 @@ def train(settings: Settings, arguments: Arguments) -> int:
     """One run. Whatever is wrong with the input ends it before its folder holds anything."""
     make_solver(settings["solver"]["name"])
     device = join_group(pick_device(settings["device"]))
-    rank = group().rank
-    if not rank:
-        return _train(settings, arguments, device)
-    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  the first process speaks for all
-    try:
-        return _train(settings, arguments, device)
-    except Exception as error:  # but for what went wrong here alone
-        if not hasattr(error, "everywhere"):
-            print(f"egflow: process {rank}: {one_line(error)}", file=sys.__stderr__)
-        raise
-
-
-def _train(settings: Settings, arguments: Arguments, device: torch.device) -> int:
     together = group()
-    for key, alone in (("method", is_own(settings)), ("rounds", settings["rounds"] is not None)):
-        if together.size > 1 and alone:
-            raise ValueError(f"{key}={settings[key]} runs in one process: start it without torchrun")
+    if together.size > 1 and settings["rounds"] is not None:
+        raise ValueError(f"rounds={settings['rounds']} runs in one process: start it without torchrun")
     domain = find_domain(settings["domain"]).load(domain_options(settings))
     prepare_run = prepare_own if is_own(settings) else _prepare
     folder = together.first(lambda: claim(settings["run_dir"], settings["domain"], resume=settings["resume"]))
