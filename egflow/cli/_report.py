@@ -9,6 +9,7 @@ from pathlib import Path
 
 from egflow._files import write_text
 from egflow.cli._compose import Arguments, Settings, flatten
+from egflow.cli._folder import refuse_code
 from egflow.cli._outcome import say
 from egflow.cli._quote import show
 from egflow.cli._report_draw import draw
@@ -98,6 +99,7 @@ def _blocks(told: Told, drawn: Drawn | None, notes: list[str]) -> list[Block]:
     """What the run's domain adds. A domain that is missing or fails is a note: the rest of the page stands."""
     name = told.settings["domain"]
     try:
+        refuse_code(told.settings, ())
         domain = find_domain(name).load(domain_options(told.settings))
         own = getattr(domain, "page", None)
         return [] if own is None else list(own(told.report, told.path, drawn))
