@@ -82,7 +82,8 @@ def test_arrays_that_are_no_pictures_are_refused(tmp_path: Path, array: np.ndarr
 def test_policies_show_their_returns_with_errors() -> None:
     found = {
         "environment": "Pendulum-v1", "episodes": 4, "return_mean": -200.0, "return_std": 30.0,
-        "data_return_mean": -900.0, "data_return_std": 99.0, "bc_return_mean": -700.0, "bc_return_std": None, "best_of_n": None,
+        "data_return_mean": -900.0, "data_return_std": 99.0,
+        "bc_return_mean": -700.0, "bc_return_std": None, "best_of_n": None,
         "best_of_n_return_mean": None, "data_episodes": 7, "normalized_return_mean": 81.25,
     }  # fmt: skip
     (block,) = policies_page(report_of(domain_metrics=found))
