@@ -1,4 +1,4 @@
-"""The picture of the HTML report in docs/html_report.md, taken by chromium: ``python docs/_ext/report_picture.py PAGE``.
+"""The picture of the HTML report in docs/html_report.md, by chromium: ``python docs/_ext/report_picture.py PAGE``.
 
 PAGE is a file of ``egflow report`` about a run of a range; its slider is put in the middle first.
 """
