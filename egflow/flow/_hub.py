@@ -62,6 +62,6 @@ def _told(what: str) -> Iterator[None]:
             f"{what}: that needs huggingface_hub, install it with  pip install 'egflow[hub]'", name=error.name
         ) from None
     except Exception as error:  # the hub's HTTP library has changed once, and its errors are no OSError
-        kind = FileNotFoundError if "NotFound" in type(error).__name__ else OSError
-        kind = next((one for one in (ValueError, TypeError) if isinstance(error, one)), kind)
+        kinds = [one for one in (ValueError, TypeError, OSError) if isinstance(error, one)]
+        kind = FileNotFoundError if "NotFound" in type(error).__name__ else [*kinds, OSError][0]
         raise kind(f"{what}: {' '.join(str(error).split()) or type(error).__name__}") from None
