@@ -1,10 +1,16 @@
 """Trust: runs killed at a random moment and gone on with by the same command, beside one that was left alone.
 
-Each run is a process of its own, on one thread: a fit and its tilt, rounds past the data, QIPO. It is stopped by
-SIGKILL (half of them), SIGTERM or SIGINT at a moment drawn evenly over the time that the whole run takes, and started
-again with `resume=true`, until it ends. `identical`: weights of all flows, samples, the report and the metrics are
-those of the run left alone, bit for bit but for times. `kept`: of the steps that the training at work had done when it
-was stopped, the share that was not done again. `in training`: stops that met such a training.
+Each run is a process of its own, on one thread: a fit and its tilt, rounds past the data, QIPO, rounds of a search for
+molecules. What befalls it:
+
+- `signal`: SIGKILL (half of them), SIGTERM or SIGINT, at a moment drawn evenly over the time that the whole run takes;
+- `full disk`: a disk with room for a part of the run's files, drawn evenly, and then for all of them;
+- `read-only`: killed as above, started on a disk that cannot be written to, and then on one that can.
+
+Then it is started again with `resume=true`, until it ends. `identical`: weights of all flows, samples, the report and
+the metrics are those of the run left alone, bit for bit but for times. `told`: of full and read-only disks, the runs
+that said so in one line and ended with code 1 or 2. `kept`: of the steps that the training at work had done when it was
+stopped by a signal, the share that was not done again. `in training`: stops that met such a training.
 """
 
 from __future__ import annotations
@@ -42,7 +48,10 @@ KINDS = {
     "qipo": f"domain=offline_rl data=torture/pendulum-v0 beta=.3 trainer.steps=300 n=300 {_NARROW} "
     "offline_rl.critic_steps=300 offline_rl.policy_steps=300 offline_rl.support_states=100 offline_rl.support=4 "
     "offline_rl.best_of=2 offline_rl.episodes=2",
+    "molecules": "domain=molecules score=qed(maximise=True) beta=20 rounds=3 max_calls=300 n=50 trainer.steps=20",
 }
+DISKS = ("full disk", "read-only")
+_SAID = {"full disk": "No space left on device", "read-only": "Read-only file system"}
 _TIMES = ("seconds", "seconds_by_stage", "evaluation_seconds", "actions_per_second")
 
 
@@ -58,9 +67,12 @@ class Stop:
 
 
 def run(out: Path, quick: bool = False, n: int = 30) -> Iterator[dict[str, object]]:
-    """Yield a row for each kind of run; n: how many runs are stopped in all. quick: three, one of each."""
+    """Yield rows for each kind of run; n: how many are stopped by signals in all. quick: one of each kind.
+
+    Disks are small file systems in memory, which root alone may mount: elsewhere those rows say so.
+    """
     rng = random.Random(0)
-    each = [n // len(KINDS) + (place < n % len(KINDS)) for place in range(len(KINDS))] if not quick else [1] * 3
+    each = [n // len(KINDS) + (place < n % len(KINDS)) for place in range(len(KINDS))] if not quick else [1] * 4
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["MINARI_DATASETS_PATH"] = str(folder / "minari")
@@ -80,14 +92,50 @@ def run(out: Path, quick: bool = False, n: int = 30) -> Iterator[dict[str, objec
             kept = [stop.kept for stop in stops if stop.kept is not None]
             yield {
                 "run": kind,
+                "by": "signal",
                 "stopped": count,
                 "identical": identical,
+                "told": None,
                 "by SIGKILL": sum(stop.number == signal.SIGKILL for stop in stops),
                 "in training": len(kept),
                 "kept, least": round(min(kept), 3) if kept else None,
                 "kept, median": round(statistics.median(kept), 3) if kept else None,
                 "seconds, left alone": round(took, 1),
             }
+            for disk in DISKS if not quick else ():
+                yield {"run": kind, "by": disk, **on_disk(kind, folder, disk, rng, took)}
+
+
+def on_disk(kind: str, folder: Path, disk: str, rng: random.Random, took: float, times: int = 2) -> dict[str, Any]:
+    """Runs that meet a disk that is full or cannot be written to, and are gone on with when it can."""
+    size = sum(file.stat().st_size for file in (folder / kind).rglob("*") if file.is_file())
+    place, told, identical = folder / "disk", 0, 0
+    place.mkdir(exist_ok=True)
+    for _ in range(times):
+        room = max(65_536, int(rng.uniform(0, 1) * size)) if disk == "full disk" else 10 * size
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", place], capture_output=True
+        ).returncode:
+            return {"stopped": "not run: mount is not allowed here"}
+        try:
+            if disk == "read-only":
+                stopped(kind, place / "run", signal.SIGKILL, rng.uniform(0.3, 0.9) * took)
+                subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+            process = start(kind, place / "run")
+            said = process.communicate()[1].decode().strip().splitlines()
+            told += process.returncode in (1, 2) and any(_SAID[disk] in line for line in said[-2:])
+            subprocess.run(["mount", "-o", f"remount,rw,size={10 * size}", place], check=True)
+            finish(kind, place / "run")
+            differs = difference(folder / kind, place / "run")
+            identical += not differs
+            print(
+                f"{kind}, {disk}: {process.returncode} {said[-2:]} {differs or 'identical'}",
+                file=sys.stderr,
+                flush=True,
+            )
+        finally:
+            subprocess.run(["umount", place], check=True)
+    return {"stopped": times, "identical": identical, "told": told}
 
 
 def start(kind: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -131,18 +179,16 @@ def stopped(kind: str, folder: Path, number: int, after: float) -> Stop:
 
 def difference(one: Path, other: Path) -> str:
     """The first file in which two runs differ, or ""."""
-    names = [
-        sorted(str(file.relative_to(folder)) for folder_ in ("model", ".") for file in (folder / folder_).glob(
-            "**/*" if folder_ == "model" else "samples.*") if file.is_file())
-        for folder in (one, other)
-    ]  # fmt: skip
+    names = [compared(folder) for folder in (one, other)]
     if names[0] != names[1]:
         return f"other files: {set(names[0]) ^ set(names[1])}"
-    for name in (*names[0], "report.json", "metrics.csv"):
-        first, second = (plain(folder / name) for folder in (one, other))
-        if first != second:
-            return name
-    return ""
+    return next((name for name in names[0] if plain(one / name) != plain(other / name)), "")
+
+
+def compared(folder: Path) -> list[str]:
+    """The files of a run that are to be the same: its model, samples and calls, report and metrics."""
+    kinds = ("model/**/*", "samples.*", "calls.csv", "top.csv", "report.json", "metrics.csv")
+    return sorted(str(file.relative_to(folder)) for kind in kinds for file in folder.glob(kind) if file.is_file())
 
 
 def plain(file: Path) -> Any:
