@@ -1,8 +1,8 @@
 """Memory and time against the number of samples, in memory and over a memory-mapped file.
 
 A fit of 200 steps, a tilt of 200 by the first coordinate at beta 1, and its report of 1,000 samples without densities
-(whose cost knows no N), on N samples of 128 float32 numbers, by a small MLP in batches of 512 on one thread; each run is
-a process of its own.
+(whose cost knows no N), on N samples of 128 float32 numbers, by a small MLP in batches of 512 on one thread; each run
+is a process of its own.
 
 - `peak`: the most anonymous resident memory, less what the process had before, MB. Pages of the file do not count: the
   kernel takes them back when memory is short. What is left grows by some 250 bytes a sample, whatever a sample is:
@@ -50,8 +50,8 @@ def measured(file: Path, n: int, where: str, steps: int) -> dict[str, object]:
         raise RuntimeError(f"N={n}, {where}: {done.stderr.strip().splitlines()[-1]}")
     found = json.loads(done.stdout.splitlines()[-1])
     names = {"fit_s": "fit, s", "tilt_s": "tilt, s", "peak_mb": "peak, MB"}
-    size = {"N": n, "file, MB": round(file.stat().st_size / 1e6), "data": where}
-    return size | {names.get(key, key): value for key, value in found.items() if key in names}
+    size: dict[str, object] = {"N": n, "file, MB": round(file.stat().st_size / 1e6), "data": where}
+    return size | {name: found[key] for key, name in names.items()}
 
 
 def write_normal(file: Path, n: int) -> None:
