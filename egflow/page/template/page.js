@@ -213,7 +213,7 @@
     hoverable(plot, () => places);
     return {
       lay(width) {
-        box = frameOf(plot, width, 230, 60);
+        box = frameOf(plot, width, 230, 70);
         to = axes(box, ends, [low, top], [spec.x, spec.y], { log: spec.log });
         const inside = (y) => to.y(Math.min(top, Math.max(low, high(y))));
         places = [];
