@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -93,6 +95,43 @@ def check_config(config: Any, file: Path) -> None:
     elif isinstance(config, list):
         for value in config:
             check_config(value, file)
+
+
+def check_fields(record: Any) -> None:
+    """Every field of a dataclass against its annotation. Raises TypeError for the first that is of another kind."""
+    hints = get_type_hints(type(record))
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if not fits(value, hints[field.name]):
+            raise TypeError(f"{field.name} is {str(value)[:80]!r}, which is no {field.type}")
+
+
+def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Arguments that are JSON against a function's annotations. Raises TypeError for the first of another kind."""
+    hints = get_type_hints(function)
+    for name, value in given.items():
+        if name in hints and not fits(value, hints[name]):
+            raise TypeError(f"{name} is {str(value)[:80]!r}, which is no {hints[name]}")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON is of an annotated kind; whole numbers are floats too, flags are no numbers.
+
+    >>> fits({"a": 1}, dict[str, float | None]), fits([True], list[float])
+    (True, False)
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin in (list, Sequence):
+        return isinstance(value, list) and all(fits(one, inner[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, hint)
 
 
 def check_shapes(module: torch.nn.Module, tensors: Mapping[str, Tensor], file: Path) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def open_samples(file: str | Path, columns: Sequence[str] | None = None, *, cach
 def _mapped(file: Path) -> Tensor:
     try:
         array = np.load(file, mmap_mode="c", allow_pickle=False)  # c: a private copy of the pages that are written to
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError) as error:  # the last two of a damaged header
         raise ValueError(f"data={file} is no array of numbers: {error}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise ValueError(f"data={file} holds no array of numbers: save one with numpy.save")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from egflow._files import write_atomic, write_folder, write_text
 from egflow._untrusted import (
     MOST_COUNT,
+    check_arguments,
     check_config,
     check_shapes,
     finite_shape,
@@ -126,6 +127,8 @@ def _read(source: Path, own: nn.Module | None, depth: int) -> Flow:
         flow.beta = tuple(beta) if isinstance(beta, list) else beta
         flow.beta_range = None if ranges is None else tuple((float(low), float(high)) for low, high in ranges)
         flow.tuned = None if model["tuned"] is None else Tuned.from_dict(model["tuned"])
+        if own is None:
+            _evaluate_once(flow)
     except (
         SafetensorError,
         LookupError,
@@ -144,6 +147,20 @@ def _read(source: Path, own: nn.Module | None, depth: int) -> Flow:
             raise ValueError(f"{base}: more than {_MOST_BASES} bases in each other")
         flow.base = _read(base, own, depth + 1)
     return flow
+
+
+def _evaluate_once(flow: Flow) -> None:
+    """So that a description that does not fit its network is told here, and not when samples are drawn."""
+    from egflow.flow._token_flow import TokenFlow
+
+    labels = None if flow.num_classes is None else torch.long
+    c = None if flow.condition_shape is None else torch.zeros(1, *flow.condition_shape, dtype=labels)
+    fixed = flow.at(None if flow.beta_range is None else [low for low, _ in flow.beta_range])
+    with torch.no_grad():
+        if isinstance(fixed, TokenFlow):
+            fixed.solve(1, c)
+        else:
+            fixed.velocity(fixed.shift.expand(1, *fixed.event_shape), 0.5, c)
 
 
 def _of_network(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -207,6 +224,7 @@ def _network(stored: dict[str, Any], own: nn.Module | None, tensors: dict[str, T
     if stored["name"] not in NETWORKS:
         raise ValueError(f"{file}: unknown network {stored['name']!r}; known: {', '.join(NETWORKS)}")
     check_config(stored["config"], file)
+    check_arguments(NETWORKS[stored["name"]].__init__, stored["config"])
     at = torch.tensor(stored["at"]) if stored.get("at") else None
 
     def make() -> nn.Module:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from egflow._untrusted import read_json
-from egflow.report._fields import check_fields
+from egflow._untrusted import check_fields, read_json
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,6 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from egflow._kinds import shown
+
 VelocityFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 """`fn(y, t, rows)`: y `(active, *event)`, t `(active,)` of y's dtype, rows `(active,)` long, the places of these
 samples in the batch that was given to `solve` (to look up their conditions). Returns dy/dt, of y's shape."""
@@ -65,8 +67,8 @@ def check_problem(y0: Tensor, t0: float, t1: float, rtol: float, atol: float, no
     if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
         raise ValueError(f"t0 and t1 must be finite and differ, got t0={t0}, t1={t1}; sampling goes from 0 to 1")
     for name, value in (("rtol", rtol), ("atol", atol)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be a positive number, got {value}; 1e-5 is the default")
+        if not isinstance(value, int | float) or not 0 < value < 1e300:
+            raise ValueError(f"{name} must be a positive number, got {shown(value)}; 1e-5 is the default")
     width = math.prod(y0.shape[1:])
     if norm_dims is not None and not 1 <= norm_dims <= width:
         raise ValueError(f"norm_dims must lie in 1..{width} (columns of the flattened event), got {norm_dims}")

@@ -1,4 +1,4 @@
-"""Two lengths: `pytest tests/fuzz` is short and always the same; `--hypothesis-profile=long` goes on with new examples."""
+"""Two lengths: `pytest tests/fuzz`, short and always the same, and `pytest tests/fuzz --hypothesis-profile=long`."""
 
 import sys
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ COMMON = settings(
     database=None,
     print_blob=False,
 )
-settings.register_profile("short", COMMON, max_examples=20, derandomize=True, phases=[Phase.explicit, Phase.generate])
-settings.register_profile("long", COMMON, max_examples=900, report_multiple_bugs=True)
+settings.register_profile("short", COMMON, max_examples=12, derandomize=True, phases=[Phase.explicit, Phase.generate])
+settings.register_profile("long", COMMON, max_examples=350, report_multiple_bugs=True)
 if not any(word.startswith("--hypothesis-profile") for word in sys.argv):
     settings.load_profile("short")
 

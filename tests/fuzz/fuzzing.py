@@ -150,11 +150,60 @@ def _arrays() -> list[Any]:
     ]
 
 
-WORDS = ["", " ", "a", "auto", "NaN", "../..", "\0", "\ud800", "é" * 3, "x" * 2000, "cond_ot", "cpu", "cuda:99", "{}", "1"]
-NUMBERS = [0, 1, -1, 2, 0.0, 0.5, -0.5, 1.5, math.nan, math.inf, -math.inf, 1e308, -1e308, 1e-320, 2**31, 2**63, -(2**63)]
+WORDS = [
+    "",
+    " ",
+    "a",
+    "auto",
+    "NaN",
+    "../..",
+    "\0",
+    "\ud800",
+    "é" * 3,
+    "x" * 2000,
+    "cond_ot",
+    "cpu",
+    "cuda:99",
+    "{}",
+    "1",
+]
+NUMBERS = [
+    0,
+    1,
+    -1,
+    2,
+    0.0,
+    0.5,
+    -0.5,
+    1.5,
+    math.nan,
+    math.inf,
+    -math.inf,
+    1e308,
+    -1e308,
+    1e-320,
+    2**31,
+    2**63,
+    -(2**63),
+]
 NUMBERS += [10**400, True, False, 1j, Fraction(1, 2)]
 COUNTS = [0, 1, 2, -1, 0.0, 0.5, 1.0, math.nan, math.inf, True, False, 1j, Fraction(3, 2), -(2**63), -(10**400)]
-OTHERS = [None, b"a", [], (), {}, set(), [1.0], [math.nan], [1.0, 2.0], (0.0, 1.0), (1.0, 0.0), [[0.0, 1.0]], [None], ["a"]]
+OTHERS = [
+    None,
+    b"a",
+    [],
+    (),
+    {},
+    set(),
+    [1.0],
+    [math.nan],
+    [1.0, 2.0],
+    (0.0, 1.0),
+    (1.0, 0.0),
+    [[0.0, 1.0]],
+    [None],
+    ["a"],
+]
 OTHERS += [{"a": 1}, Odd(), Odd, print, lambda: 0, lambda *a: 1 / 0, range(3), iter([]), torch.nn.Linear(2, 2)]
 OTHERS += [torch.device("cpu"), torch.float32, Path("nowhere")]
 
@@ -189,11 +238,15 @@ def altered(strategies: Mapping[str, st.SearchStrategy[Any]], most: int = 2) -> 
 def damaged_bytes(content: bytes) -> st.SearchStrategy[bytes]:
     """A file with bytes flipped, cut, repeated, put in or taken out; or another file."""
     place = st.integers(0, max(len(content) - 1, 0)) | st.integers(0, min(200, max(len(content) - 1, 0)))
-    flipped = st.lists(st.tuples(place, st.integers(1, 255)), min_size=1, max_size=6).map(lambda at: _flipped(content, at))
+    flipped = st.lists(st.tuples(place, st.integers(1, 255)), min_size=1, max_size=6).map(
+        lambda at: _flipped(content, at)
+    )
     cut = place.map(lambda at: content[:at])
     put = st.tuples(place, st.binary(min_size=1, max_size=9)).map(lambda p: content[: p[0]] + p[1] + content[p[0] :])
     out = st.tuples(place, st.integers(1, 40)).map(lambda p: content[: p[0]] + content[p[0] + p[1] :])
-    other = st.sampled_from([b"", b"\0", b"\xff\xfe", b"{}", b"[", b"\x80\x04.", b"PK\x03\x04", b"\xff" * 64, content * 2])
+    other = st.sampled_from(
+        [b"", b"\0", b"\xff\xfe", b"{}", b"[", b"\x80\x04.", b"PK\x03\x04", b"\xff" * 64, content * 2]
+    )
     return st.one_of(flipped, cut, put, out, other, st.binary(max_size=64))
 
 
@@ -205,16 +258,64 @@ def _flipped(content: bytes, places: list[tuple[int, int]]) -> bytes:
     return bytes(changed)
 
 
-HOSTILE_JSON: list[Any] = [None, True, False, 0, 1, -1, 3, 2**31, 2**63, 10**30, 0.5, -0.0, 1e-320, 1e308, 1e30, "", "a"]
-HOSTILE_JSON += ["vp", "cond_ot", "mlp", "../x", "/etc/passwd", "file.py:f", "os.system", "\0", "é", "${oc.env:HOME}", "x" * 5000]
-HOSTILE_JSON += [[], {}, [0], [1], [2, 2], [-1], ["a"], [None], [[]], [[1, 2], [3]], {"a": 1}, {"_target_": "os.system"}]
+HOSTILE_JSON: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    3,
+    2**31,
+    2**63,
+    10**30,
+    0.5,
+    -0.0,
+    1e-320,
+    1e308,
+    1e30,
+    "",
+    "a",
+]
+HOSTILE_JSON += [
+    "vp",
+    "cond_ot",
+    "mlp",
+    "../x",
+    "/etc/passwd",
+    "file.py:f",
+    "os.system",
+    "\0",
+    "é",
+    "${oc.env:HOME}",
+    "x" * 5000,
+]
+HOSTILE_JSON += [
+    [],
+    {},
+    [0],
+    [1],
+    [2, 2],
+    [-1],
+    ["a"],
+    [None],
+    [[]],
+    [[1, 2], [3]],
+    {"a": 1},
+    {"_target_": "os.system"},
+]
 HOSTILE_JSON += [{"name": None, "config": None}, [1] * 5000, json.loads("[" * 400 + "]" * 400)]
 
 
 def damaged_json(document: Any) -> st.SearchStrategy[Any]:
     """A document with one or two of its values, at any depth, replaced, left out, or moved."""
     places = list(_places(document))
-    value = st.sampled_from(HOSTILE_JSON) | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(max_size=5)
+    value = (
+        st.sampled_from(HOSTILE_JSON)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.integers()
+        | st.text(max_size=5)
+    )
     change = st.tuples(st.sampled_from(places), st.sampled_from(["put", "put", "put", "drop", "wrap", "add"]), value)
     return st.lists(change, min_size=1, max_size=2).map(lambda changes: _changed(document, changes))
 

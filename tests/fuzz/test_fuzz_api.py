@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fuzzing import altered, anything, count, judged
@@ -201,7 +202,9 @@ def test_sample(flows: dict[str, Any], changed: dict[str, Any], name: str) -> No
 
 
 @given(
-    changed=altered({"x": anything(X, TOKENS), "condition": SAMPLE["condition"], "beta": SAMPLE["beta"], "probes": count()}),
+    changed=altered(
+        {"x": anything(X, TOKENS), "condition": SAMPLE["condition"], "beta": SAMPLE["beta"], "probes": count()}
+    ),
     name=st.sampled_from(["base", "labelled", "ranged", "tokens"]),
 )
 def test_log_prob(flows: dict[str, Any], changed: dict[str, Any], name: str) -> None:
@@ -255,3 +258,8 @@ OPTIONS = {
 @given(altered(OPTIONS))
 def test_options(changed: dict[str, Any]) -> None:
     judged(lambda: TrainingOptions(**changed), *changed)
+
+
+def test_a_seed_or_count_may_be_numpys(flows: dict[str, Any]) -> None:
+    """Checks of kind let every whole number through."""
+    assert torch.equal(flows["base"].sample(2, seed=np.int64(3)), flows["base"].sample(2, seed=3))

@@ -1,4 +1,4 @@
-"""A saved model, a policy, a report, a run's config and the stores of a run, damaged: one clear error and nothing written."""
+"""Models, reports, configs and the stores of a run, damaged: one clear error in a moment, and nothing written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import egflow
 from egflow.cli._folder import load_settings, refuse_code
-from egflow.cli._settings import check
 from egflow.energy import EnergyError, EnergyValues, evaluate
 from egflow.report import TiltReport
 from egflow.rounds import Pool, Proposals, Store
@@ -76,9 +75,6 @@ def loads_or_says(place: Path) -> None:
     beta = None if flow.beta_range is None else [low for low, _ in flow.beta_range]
     kinds = (ValueError, SolverError)  # weights that no training gives may lead the solver astray
     judged(lambda: flow.sample(2, condition, beta=beta, solver=None if flow.event_shape else "euler"), kinds=kinds)
-
-
-
 
 
 @given(data=st.data(), name=st.sampled_from(["points", "labels", "range", "tokens"]))
@@ -149,8 +145,28 @@ toy:
   n_data: 100
 trainer: {steps: 10, ema: 0.99}
 """
-PUT = ["&a [1]", "*a", "!!python/object/apply:os.system ['true']", "${oc.env:HOME}", "<<: {a: 1}", "? [a, b]", "- - - -"]
-PUT += ["{a: {b: {c: ", "\t", "'", '"', "domain: offline_rl", "domain: 3", "2001-12-14", "0x7f", "1e999", ".nan", "!!binary aa"]
+PUT = [
+    "&a [1]",
+    "*a",
+    "!!python/object/apply:os.system ['true']",
+    "${oc.env:HOME}",
+    "<<: {a: 1}",
+    "? [a, b]",
+    "- - - -",
+]
+PUT += [
+    "{a: {b: {c: ",
+    "\t",
+    "'",
+    '"',
+    "domain: offline_rl",
+    "domain: 3",
+    "2001-12-14",
+    "0x7f",
+    "1e999",
+    ".nan",
+    "!!binary aa",
+]
 
 
 @given(st.data())
@@ -172,7 +188,9 @@ def test_config_yaml(tmp_path_factory: pytest.TempPathFactory, data: st.DataObje
     shutil.rmtree(place)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=4), st.lists, max_leaves=4))
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=4), st.lists, max_leaves=4)
+)
 def test_values_of_the_command_line(value: Any) -> None:
     """Every key of `train` with a value of any kind."""
     from egflow.cli._settings import CHECKS
@@ -227,7 +245,9 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(st.data())
 @example(None)
-def test_a_cache_of_energies(cached: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject | None) -> None:
+def test_a_cache_of_energies(
+    cached: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject | None
+) -> None:
     """A damaged cache is said to be one; a value in it is a number, whatever a stranger wrote."""
     place = tmp_path_factory.mktemp("cache")
     content = (cached / "energies.sqlite").read_bytes()

@@ -14,6 +14,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
 
+from egflow._kinds import as_number, shown
 from egflow.energy import EnergyModel
 from egflow_images.classifier import digit_classifier
 from egflow_images.folder import read_picture
@@ -200,8 +201,8 @@ class Factor(EnergyModel):
 
     def __init__(self, name: str, target: float) -> None:
         super().__init__()
-        if name not in FACTORS:
-            raise ValueError(f"factor must be one of {', '.join(FACTORS)}, got {name!r}")
+        if not isinstance(name, str) or name not in FACTORS:
+            raise ValueError(f"factor must be one of {', '.join(FACTORS)}, got {shown(name)}")
         self.name, self.target = name, _number(f"target of {name}", target)
 
     def describe(self) -> str:
@@ -287,15 +288,14 @@ def rgb(colour: str | Sequence[float]) -> tuple[float, float, float]:
     elif isinstance(colour, Sequence) and len(colour) == 3:
         red, green, blue = (_number("a channel of the colour", one, 0.0, 1.0) for one in colour)
         return red, green, blue
-    raise ValueError(f"colour must be one of {', '.join(COLOURS)}, '#rrggbb' or three numbers, got {colour!r}")
+    raise ValueError(f"colour must be one of {', '.join(COLOURS)}, '#rrggbb' or three numbers, got {shown(colour)}")
 
 
 def _number(what: str, value: float, low: float = -math.inf, high: float = math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{what} must be a finite number, got {value!r}")
+    value = as_number(what, value)
     if not low <= value <= high:
         raise ValueError(f"{what} must be from {low:g} to {high:g}, got {value:g}")
-    return float(value)
+    return value
 
 
 def _check_channels(x: Tensor, channels: int, name: str) -> None:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from egflow._files import write_atomic, write_text
+from egflow._untrusted import fits, read_json
 from egflow_images.emoji_set import on_white
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
@@ -82,14 +85,33 @@ def read_folder(folder: str | Path, size: int = 32, cache: str | Path | None = N
     key = hashlib.sha256(json.dumps([str(folder.resolve()), size, state]).encode()).hexdigest()[:24]
     place = Path(cache or CACHE)
     kept, told = place / f"{key}.npy", place / f"{key}.json"
-    if not (kept.exists() and told.exists()):
+    ready = _prepared(kept, told, size)
+    if ready is None:
         _prepare(found, folder, size, kept, told)
-    facts = json.loads(told.read_text(encoding="utf-8"))
-    values = np.load(kept, mmap_mode="r")
+        ready = _prepared(kept, told, size)
+    if ready is None:
+        raise ValueError(f"data={folder}: what was prepared of it in {place} cannot be read back")
+    values, facts = ready
     names = [Path(name).parts for name in facts["names"]]
     classes = tuple(sorted({parts[0] for parts in names})) if all(len(parts) > 1 for parts in names) else ()
     label = torch.tensor([classes.index(parts[0]) for parts in names]) if len(classes) > 1 else None
     return Pictures(values, kept, label, classes if label is not None else (), facts["broken"], facts["shapes"])
+
+
+def _prepared(kept: Path, told: Path, size: int) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """What was prepared before, if it is there and whole."""
+    if not (kept.is_file() and told.is_file()):
+        return None
+    try:
+        facts, values = read_json(told), np.load(kept, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError):
+        return None
+    whole = fits(facts, dict[str, Any]) and set(facts) == {"names", "broken", "shapes"}
+    whole = whole and fits(facts["names"], list[str]) and fits(facts["broken"], dict[str, str])
+    whole = whole and all(facts["names"]) and fits(facts["shapes"], dict[str, int])
+    if not whole or values.dtype != np.uint8 or values.shape != (len(facts["names"]), size, size, 3):
+        return None
+    return values, facts
 
 
 def read_array(file: str | Path) -> tuple[Tensor, str]:
@@ -104,7 +126,7 @@ def read_array(file: str | Path) -> tuple[Tensor, str]:
     """
     try:
         values = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError) as error:  # the last two of a damaged header
         raise ValueError(f"data={file} is no array of numbers: {error}") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
         raise ValueError(f"data={file} holds no array of numbers: save one with numpy.save")

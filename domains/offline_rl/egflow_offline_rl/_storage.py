@@ -16,13 +16,23 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from egflow._files import write_atomic, write_folder, write_text
-from egflow._untrusted import check_config, check_shapes, member, read_json, read_tensors
+from egflow._untrusted import (
+    check_arguments,
+    check_config,
+    check_shapes,
+    fits,
+    member,
+    read_json,
+    read_shapes,
+    read_tensors,
+)
 from egflow.flow import Flow
 from egflow_offline_rl.environments import foreign_entry, spec_from_json
 from egflow_offline_rl.networks import TwinQ
@@ -33,6 +43,8 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
 SCHEMA = "egflow-policy/1"
+_KINDS = {"method": str, "dataset": str | None, "facts": dict[str, Any], "reference": list[float] | None}
+_UNREADABLE = (SafetensorError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError, ValueError)
 _SCALING = ("shift", "scale", "low", "high")
 
 
@@ -89,10 +101,16 @@ def read_policy(folder: str | PathLike[str]) -> Policy:
     if schema != SCHEMA:
         raise ValueError(f"{description} is no policy of this version: schema {schema!r}, expected {SCHEMA!r}")
     try:
+        for key, hint in _KINDS.items():
+            if not fits(model[key], hint):
+                raise TypeError(f"{key} is {str(model[key])[:80]!r}, which is no {hint}")
+        read_shapes(weights)  # its header, before all of it
         if _sha256(weights) != model["weights_sha256"]:
             raise ValueError(f"{weights} is truncated or altered: it does not match model.json")
-        return _policy(model, read_tensors(weights), source)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        policy = _policy(model, read_tensors(weights), source)
+        policy.act(np.zeros((1, policy.observation_size), dtype=np.float32), seed=0)  # does it fit itself?
+        return policy
+    except _UNREADABLE as error:
         words = " ".join(str(error).split())
         raise ValueError(f"{source} does not hold a policy this version can read: {words}") from None
 
@@ -105,6 +123,8 @@ def _policy(model: dict[str, Any], tensors: dict[str, Tensor], source: Path) -> 
     check_config(model["actor"]["config"], source / "model.json")
     check_config(model["critic"], source / "model.json")
     kind = getattr(importlib.import_module(ACTORS[name]), name)
+    check_arguments(kind.__init__, model["actor"]["config"])
+    check_arguments(TwinQ.__init__, model["critic"] or {})
 
     makers: dict[str, Callable[[], Any]] = {
         "actor": lambda: kind(**flows, **model["actor"]["config"]),

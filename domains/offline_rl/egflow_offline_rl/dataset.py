@@ -7,7 +7,6 @@ alone: an episode that was cut by its time limit goes on from its last observati
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from egflow._kinds import as_number
 from egflow_offline_rl.environments import family, flatten_observation, foreign_entry, observation_keys, spec_from_json
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Transitions", "discounted_returns", "load_dataset"]
 
 _ID = re.compile(r"([-_\w][-_\w/]*[-_\w]+/)?[-_\w]+-v\d+")
+_UNREADABLE = (OSError, LookupError, RuntimeError, AssertionError, TypeError, AttributeError, ArithmeticError)
 _UNCERTAIN = 0.05  # share of a return that may lie beyond a cut before it is no longer trusted
 
 
@@ -111,14 +112,16 @@ def load_dataset(name: str) -> Transitions:
         fields = _read(name, dataset)
     except ImportError as error:  # a format other than hdf5
         raise ModuleNotFoundError(f"data={name} cannot be read: {' '.join(str(error).split())}") from error
-    except (OSError, KeyError, RuntimeError, AssertionError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"data={name}: {folder} is corrupt or half-written ({' '.join(str(error).split())[:150]}): delete "
-            f"{folder.parent} and make or download it again"
-        ) from error
+    except _UNREADABLE as error:
+        raise _corrupt(name, folder, error) from error
     spec_text = metadata.get("eval_env_spec") or metadata.get("env_spec")
-    spec = None if spec_text is None else spec_from_json(str(spec_text))
-    facts = _facts(dataset, metadata)
+    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
+    try:
+        spec = None if spec_text is None else spec_from_json(str(spec_text))
+        facts = _facts(dataset, metadata)
+        reference = None if low is None or high is None else (as_number("score", low), as_number("score", high))
+    except (*_UNREADABLE, ValueError) as error:
+        raise _corrupt(name, folder, error) from error
     if spec is not None and (foreign := foreign_entry(spec)):
         facts["environment_error"] = f"it would run {foreign}, which is not registered here"
         spec = None
@@ -127,24 +130,34 @@ def load_dataset(name: str) -> Transitions:
             name, spec, dataset.observation_space, dataset.action_space
         )
     _checks.warn_of_versions(name, facts["mujoco"], _installed("mujoco") if _is_mujoco(spec) else None)
-    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
     bounds = _bounds(dataset.action_space, fields["actions"], facts)
     return Transitions(
         **fields,
         **bounds,
         name=name,
         env_spec=spec,
-        reference=None if low is None or high is None else (float(low), float(high)),
+        reference=reference,
         facts=facts,
     )
 
 
 def _opened(minari: Any, name: str) -> MinariDataset:
-    """The dataset; what minari says of missing files is a corrupt folder, as an OSError."""
+    """The dataset; whatever minari makes of files that are missing or damaged is a corrupt folder, as an OSError."""
     try:
-        return minari.load_dataset(name, download=False)
-    except ValueError as error:
-        raise OSError(str(error)) from error
+        dataset = minari.load_dataset(name, download=False)
+        _ = dataset.observation_space, dataset.action_space  # read now
+    except ImportError:  # a format other than hdf5
+        raise
+    except Exception as error:  # it checks little, and so raises of all kinds
+        raise OSError(f"{type(error).__name__}: {error}") from error
+    return dataset
+
+
+def _corrupt(name: str, folder: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"data={name}: {folder} is corrupt or half-written ({' '.join(str(error).split())[:150]}): delete "
+        f"{folder.parent} and make or download it again"
+    )
 
 
 def discounted_returns(transitions: Transitions, discount: float) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 import torch
 from torch import Generator, Tensor
 
+from egflow._kinds import shown
 from egflow_toy._log_density import (
     checkerboard_log_prob,
     moons_log_prob,
@@ -73,6 +74,8 @@ class Density:
 
 def density(name: str) -> Density:
     """The density of that name. Raises ValueError that names the nearest one."""
+    if not isinstance(name, str):
+        raise ValueError(f"data={shown(name)} is no name of a toy density; there are: {', '.join(DENSITIES)}")
     if name in DENSITIES:
         return DENSITIES[name]
     near = get_close_matches(name, DENSITIES, n=1)

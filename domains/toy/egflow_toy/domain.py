@@ -41,7 +41,7 @@ MODES: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
 
 
 def _is_file(name: str | None) -> TypeGuard[str]:
-    return name is not None and Path(name).suffix.lower() in SUFFIXES
+    return isinstance(name, str) and Path(name).suffix.lower() in SUFFIXES
 
 
 class Toy:
@@ -58,7 +58,7 @@ class Toy:
     """
 
     def __init__(self, n_data: int = 400_000) -> None:
-        if not isinstance(n_data, int) or n_data < 1:
+        if isinstance(n_data, bool) or not isinstance(n_data, int) or n_data < 1:
             raise ValueError(f"toy.n_data must be a positive whole number, got {n_data!r}: write toy.n_data=400000")
         self.n_data = n_data
         self.energies: Mapping[str, Callable[..., EnergyModel]] = {
@@ -79,7 +79,7 @@ class Toy:
         if _is_file(name):
             self._loaded = ""
             return Data(x=open_samples(name), info={"data": name})
-        chosen = density(name or DEFAULT)
+        chosen = density(DEFAULT if name is None else name)
         self._loaded = chosen.name
         return Data(x=chosen.sample(self.n_data, seed), info={"data": chosen.name})
 
@@ -91,7 +91,7 @@ class Toy:
         """
         if _is_file(name):
             raise ValueError(f"data={name} has no energy of its own: give energy=file.py:function, or a score=")
-        chosen = density(name or DEFAULT).name
+        chosen = density(DEFAULT if name is None else name).name
         return chosen if chosen in CLASSIC else "linear"
 
     def network(self, data: Data) -> nn.Module | None:

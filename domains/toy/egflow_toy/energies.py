@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from egflow._kinds import as_number, shown
 from egflow.energy import EnergyModel
 from egflow_toy.densities import GAUSSIAN_COVARIANCE, GAUSSIAN_MEAN, MIXTURE_CENTRES, RING_RADII
 
@@ -180,10 +181,9 @@ class Quadratic(EnergyModel):
 
 
 def _pair(name: str, values: Sequence[float]) -> tuple[float, float]:
-    pair = tuple(float(value) for value in values)
-    if len(pair) != 2 or not all(math.isfinite(value) for value in pair):
-        raise ValueError(f"{name} must be two finite numbers, got {list(values)}: write {name}=[1.0, 0.5]")
-    return pair[0], pair[1]
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes) or len(values) != 2:
+        raise ValueError(f"{name} must be two finite numbers, got {shown(values)}: write {name}=[1.0, 0.5]")
+    return as_number(name, values[0]), as_number(name, values[1])
 
 
 def gaussian_tilt(
