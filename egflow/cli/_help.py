@@ -27,6 +27,7 @@ _EXAMPLES = {
         "python -m egflow.sample run=runs/mine n=100000",
         "python -m egflow.sample run=runs/every beta=5.5",
         "python -m egflow.sample run=runs/mine correct=true out=more",
+        "python -m egflow.sample run=runs/mine out=samples.parquet",
     ],
     "evaluate": [
         "python -m egflow.evaluate run=runs/mine",
