@@ -107,6 +107,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "trainer.ema": _number(0.0, 1.0, "a number in [0, 1)", closed=True),
         "trainer.clip": _POSITIVE,
         "trainer.autocast": _flag,
+        "trainer.compile": _flag,
         "trainer.coupling": _one_of("independent", "ot"),
         "trainer.accumulate": _whole(1),
         "trainer.checkpoint_every": _whole(1),

@@ -21,6 +21,8 @@ class TrainingOptions:
             1 − 10/steps in short runs.
         clip: largest norm of the gradient.
         autocast: compute in bfloat16 where that is safe; weights and optimiser stay float32.
+        compile: let `torch.compile` make one program of the network's passes, on first use: for a GPU, and large networks
+            (a C++ compiler is needed on a CPU); the trained network is saved and used as it was given.
         coupling: "independent", or "ot" for exact minibatch optimal transport.
         accumulate: parts a batch is cut into, one after the other, to save memory; the training is the same.
         folder: a run's folder, for ``checkpoints/<stage>`` and rows of ``metrics.csv``; None writes nothing.
@@ -36,6 +38,7 @@ class TrainingOptions:
     ema: float = 0.999
     clip: float = 1.0
     autocast: bool = False
+    compile: bool = False
     coupling: str | Coupling = "independent"
     accumulate: int = 1
     folder: Path | None = None

@@ -23,7 +23,7 @@ from egflow.training._problem import Problem, Splits
 from egflow.training._watch import HeldOutLoss
 
 _HELD_OUT_EVERY = 500
-_FACTS = ("learning_rate", "ema", "clip", "autocast", "log_every")
+_FACTS = ("learning_rate", "ema", "clip", "autocast", "compile", "log_every")
 
 
 class TrainingError(RuntimeError):
@@ -47,6 +47,7 @@ class _Training:
         self, network: nn.Module, problem: Problem, steps: int, batch_size: int, seed: int, options: TrainingOptions
     ) -> None:
         self.network, self.problem, self.options = network.train(), problem, options
+        self._called: nn.Module = torch.compile(network) if options.compile else network  # pyright: ignore[reportAttributeAccessIssue]
         self.steps, self.batch_size, self.seed = steps, batch_size, seed
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.parameters, lr=options.learning_rate, fused=True)
@@ -167,7 +168,7 @@ class _Training:
         total = torch.zeros((), device=device)
         for part in batch.split(self.options.accumulate * self.group.size)[self.group.rank :: self.group.size]:
             with torch.autocast(device, torch.bfloat16, enabled=self.options.autocast):
-                loss = self.problem.losses(self.network, part).sum() / self.batch_size
+                loss = self.problem.losses(self._called, part).sum() / self.batch_size
             loss.backward()
             total += loss.detach()
         if self.group.size > 1:

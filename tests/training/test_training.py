@@ -229,3 +229,32 @@ def test_tensorboard_writes_events(tmp_path: Path) -> None:
     options = replace(QUIET, folder=tmp_path, tensorboard=True)
     train(network(), problem(), steps=10, batch_size=8, seed=0, options=options)
     assert any((tmp_path / "tensorboard").iterdir())
+
+
+def _same_as_plain(tolerance: float) -> None:
+    x, found = torch.randn(300, 2, generator=torch.Generator().manual_seed(0)), []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        options = TrainingOptions(progress="quiet", compile=compiled)
+        network = egflow.fit(x, network=MLP((2,), width=16, depth=1), steps=5, batch_size=32, options=options).network
+        assert isinstance(network, MLP)  # what is kept is the network itself
+        found.append(torch.cat([one.detach().flatten() for one in network.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=tolerance, atol=tolerance)
+
+
+def test_a_compiled_network_is_trained_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def traced(network: torch.nn.Module) -> object:
+        asked.append(network)
+        return compiled(network, backend="eager")  # the passes are traced, and run as they are: no compiler is needed
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", traced)
+    _same_as_plain(0.0)
+    assert len(asked) == 1
+
+
+@pytest.mark.slow
+def test_a_network_compiled_for_the_processor_is_trained_alike() -> None:
+    _same_as_plain(1e-6)
