@@ -59,7 +59,7 @@ class Statistics:
 
     @classmethod
     def load(cls, file: Path) -> Statistics:
-        with np.load(file) as x:
+        with np.load(file, allow_pickle=False) as x:
             fragments, scaffolds = (
                 Counter(dict(zip(x[name].tolist(), x[f"{name}_n"].tolist(), strict=True)))
                 for name in ("fragments", "scaffolds")
