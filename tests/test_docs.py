@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted(page for part in ("benchmarks", "howto", "explain") for page in (ROOT / "docs" / part).glob("*.md")),
+    *sorted(
+        page for part in ("benchmarks", "howto", "explain", "tutorials") for page in (ROOT / "docs" / part).glob("*.md")
+    ),
     *sorted((ROOT / "domains").glob("*/README.md")),
 ]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
