@@ -170,8 +170,9 @@ def _back_from_source(
 
     def described(link: re.Match[str]) -> str:
         parts = link[2].split(".")
-        for start in range(len(parts)):
-            if public := _PLACES.get(f"{module}.{parts[start]}"):
+        for start in range(len(parts) - 1, 0, -1):
+            public = _PLACES.get(f"{module}.{parts[start]}")
+            if public and ".".join(parts[:start]) in sys.modules:
                 return link[1] + ".".join([public, *parts[start + 1 :]])
         return link[0]
 
