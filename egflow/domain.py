@@ -137,7 +137,10 @@ class Domain(Protocol):
         ...
 
     def default_energy(self, name: str | None) -> str:
-        """The preset for ``data=name`` where no ``energy=`` or ``score=`` is given; asked before one is made."""
+        """The preset for ``data=name`` where no ``energy=`` or ``score=`` is given, "" where one has to be.
+
+        Asked before an energy is made.
+        """
         ...
 
     def network(self, data: Data) -> nn.Module | None:

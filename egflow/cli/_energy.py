@@ -52,6 +52,8 @@ def choose_energy(settings: Settings, domain: Domain, *, from_folder: bool = Fal
     is_score = settings.get("score") is not None
     usual = domain.default_energy(settings["data"])  # it tells the domain which data its presets are about
     text = settings["score"] if is_score else settings["energy"] or usual
+    if not text:
+        raise ValueError(f"data={settings['data']} has no energy of its own: give energy=file.py:function, or score=")
     names = split_list(text)
     if from_folder and not all(is_preset(name, domain.energies) for name in names):
         key = "score" if is_score else "energy"

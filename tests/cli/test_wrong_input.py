@@ -104,6 +104,8 @@ WRONG = {
     "all forbidden": (["score=energies.py:never"], "forbid"),
     "raises": (["energy=energies.py:raises"], "no licence for the scorer"),
     "dtype": (["energy=energies.py:whole"], "int64"),
+    "a file without an energy": (["data=x.npy"], "data=x.npy has no energy of its own: give energy=file.py:function"),
+    "no such file": (["data=x.npy", "energy=linear"], "data=x.npy is no file"),
 }  # fmt: skip
 
 

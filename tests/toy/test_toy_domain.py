@@ -96,3 +96,12 @@ def test_samples_are_written_as_float32(tmp_path: Path) -> None:
     assert file == tmp_path / "samples.npy"
     written = np.load(file)
     assert written.dtype == np.float32 and np.array_equal(written, x.numpy())
+
+
+def test_points_of_a_file_are_the_data(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    domain, name = Toy(), str(tmp_path / "x.npy")
+    assert torch.equal(domain.data(name, seed=0).x, torch.from_numpy(x)) and domain.default_energy(name) == ""
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        domain.data("other.npy", seed=0)
