@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -20,7 +21,10 @@ from typing import Any, TypeVar
 from docstrings import as_rst
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
+
+from egflow.domain import domains
 
 _PLACES: dict[str, str] = {}
 """Where what is described is: its own name (module and qualified name) to the public one; filled at every build."""
@@ -136,6 +140,9 @@ def _write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "reference" / "api"
     folder.mkdir(parents=True, exist_ok=True)
     _PLACES.clear()
+    ours = [spec for spec in domains().values() if spec.package in PACKAGES]
+    if missing := [spec.extra for spec in ours if not all(map(importlib.util.find_spec, spec.requires))]:
+        raise ExtensionError(f"the API pages need the domains' packages: pip install -e '.[docs,{','.join(missing)}]'")
     texts = {name: page(name) for name in modules()}
     _import_for_annotations()
     for file in folder.glob("*.rst"):
