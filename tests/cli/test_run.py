@@ -196,13 +196,6 @@ def test_a_mistake_of_ours_leaves_no_half_written_run(
     assert code == 2 and "an extra is missing" in stderr and not (tmp_path / "own").exists()
 
 
-def test_a_sweep_with_joblib_in_which_one_job_fails(tmp_path: Path) -> None:
-    line = f"python -m egflow.train --multirun {SMALL} energy=8gaussians,nothing hydra/launcher=joblib"
-    result = shell(f"{line} hydra.launcher.n_jobs=2 trainer.progress=quiet hydra.sweep.dir=sweep", tmp_path)
-    assert result.returncode == 1 and "'nothing' is no energy" in result.stderr and "Traceback" not in result.stderr
-    assert (tmp_path / "sweep" / "0" / "report.json").is_file() and not (tmp_path / "sweep" / "1").exists()
-
-
 def test_a_sweep_with_a_launcher_that_is_not_there(command: InProcess) -> None:
     code, stderr = command("train", "--multirun", "beta=0,1", "hydra/launcher=none_such")
     assert code == 2 and "none_such" in stderr and "egflow[sweep]" in stderr and stderr.count("\n") == 1

@@ -3,6 +3,7 @@
 import ctypes
 import faulthandler
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from egflow.energy import as_energy
+from egflow.energy._cache import store
 
 
 def total(x):
@@ -132,3 +134,12 @@ def fails_in_every_way(x):
     if way == 8:
         raise ArithmeticError("eight")
     return {9: float("nan"), 10: float("inf")}.get(way, float(x.sum()) / 3)
+
+
+def writes_for_ever(folder, seed, on):
+    """Fill a cache with values that tell by themselves whether they are right."""
+    rng = random.Random(seed)
+    while True:
+        keys = [rng.randrange(100_000) for _ in range(200)]
+        store(folder, [(key.to_bytes(16, "big"), key / 7) for key in keys])
+        on.set()
