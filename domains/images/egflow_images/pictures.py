@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import overload
 
+import torch
 from einops import rearrange
 from PIL import Image
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from egflow_images._figure import tile
 
 _SHOWN, _COLUMNS, _SIDE = 20, 10, 64  # pictures in a notebook, in a row of it, and pixels of the screen for one
+
+_LINE = 0.85  # grey of what lies between pictures
 
 
 class Pictures(Sequence[Image.Image]):
@@ -63,7 +66,9 @@ class Pictures(Sequence[Image.Image]):
         if not len(shown):
             raise ValueError("there are no pictures to show")
         columns = min(_COLUMNS, len(shown))
-        return _image(tile(shown, -(-len(shown) // columns), columns, 0.85))
+        rows = -(-len(shown) // columns)
+        blank = shown.new_full((rows * columns - len(shown), *shown.shape[1:]), _LINE)
+        return _image(tile(torch.cat([shown, blank]), rows, columns, _LINE))
 
     def _repr_html_(self) -> str:
         head = f"<p>{len(self):,} pictures of {' × '.join(str(size) for size in self.x.shape[1:])}"
