@@ -265,7 +265,8 @@ def _check_rounds(
             if value is not None:
                 raise ValueError(f"{name} is for rounds: pass rounds='auto' with it, or leave it out")
         return
-    if rounds != "auto" and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
+    named = isinstance(rounds, str) and rounds == "auto"
+    if not named and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
         raise ValueError(f"rounds must be 'auto' or a whole number of at least 1, got {shown(rounds)}")
     if max_calls is not None:
         check_count("max_calls", max_calls)

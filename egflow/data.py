@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap  # no zip and no pickle, as np.load would look for
 from torch import Tensor
 
 from egflow._files import write_atomic
@@ -63,7 +64,7 @@ def open_samples(file: str | Path, columns: Sequence[str] | None = None, *, cach
 
 def _mapped(file: Path) -> Tensor:
     try:
-        array = np.load(file, mmap_mode="c", allow_pickle=False)  # c: a private copy of the pages that are written to
+        array = open_memmap(file, mode="c")  # c: a private copy of the pages that are written to
     except (ValueError, EOFError, OSError, SyntaxError, TokenError) as error:  # the last two of a damaged header
         raise ValueError(f"data={file} is no array of numbers: {error}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:

@@ -24,7 +24,7 @@ from egflow.cli._compose import Settings
 from egflow.domain import find_domain
 
 _ATTEMPTS = 100
-_MOST_BYTES = 2**20
+_MOST_BYTES, _MOST_LEVELS = 2**16, 20  # ours has 3 KB and 3 levels; a parser's time goes with the square of both
 _INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")  # after no backslash, or an even number of them
 
 
@@ -170,7 +170,11 @@ def _plain(file: Path) -> str:
     if (size := file.stat().st_size) > _MOST_BYTES:
         raise ValueError(f"it has {size:,} bytes, more than the {_MOST_BYTES:,} allowed")
     text = file.read_text(encoding="utf-8")
+    levels = 0
     for event in yaml.parse(text, yaml.SafeLoader):
+        levels += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if levels > _MOST_LEVELS:
+            raise ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
         if isinstance(event, yaml.AliasEvent):
             raise ValueError("it holds an alias, and egflow writes none")
         if isinstance(event, yaml.ScalarEvent) and _INTERPOLATION.search(event.value):

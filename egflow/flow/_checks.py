@@ -107,7 +107,8 @@ def same_beta(beta: float | Sequence[float], own: float | Sequence[float] | None
     """
     given, have = (b if isinstance(b, Sequence) else [b] for b in (beta, own))
     return len(given) == len(have) and all(
-        a is not None and b is not None and math.isclose(a, b) for a, b in zip(given, have, strict=True)
+        isinstance(a, Real) and b is not None and abs(a) < 1e300 and math.isclose(a, b)
+        for a, b in zip(given, have, strict=True)
     )
 
 

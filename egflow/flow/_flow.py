@@ -158,7 +158,7 @@ class Flow(Stored):
         """
         if self.beta_range is None:
             if beta is not None and not same_beta(beta, self.beta):
-                raise ValueError(f"beta must be {self.beta}, what this flow was tilted to, or None; got {beta}")
+                raise ValueError(f"beta must be {self.beta}, what this flow was tilted to, or None; got {shown(beta)}")
             return self
         numbers = check_at(beta, self.beta_range)
         fixed = copy.copy(self)

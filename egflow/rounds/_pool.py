@@ -153,7 +153,10 @@ class Pool:
             key = json.loads(found["key"].numpy().tobytes())
             parts = (found["x"].long(), found["energy"], found["log_p"], found["round"], found["edited"])
             pool = cls(length, key, *parts, **counts)
-        except (OSError, KeyError, TypeError, ValueError, SafetensorError):
+            whole = isinstance(was, dict) and all(isinstance(one, str) for one in key)
+            if not whole or {len(part) for part in (*parts, pool.x)} != {len(key)} or bool(pool.energy.isnan().any()):
+                return cls(length)
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError):
             return cls(length)
         changed = sorted(name for name in {*was, *facts} if was.get(name) != facts.get(name))
         if changed:

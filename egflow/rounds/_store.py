@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -53,7 +54,12 @@ class Store:
             facts, counts = json.loads(metadata["facts"]), json.loads(metadata["counts"])
             energies = EnergyValues(tensors["energy"], tensors["forbidden"], **counts)
             found = Proposals(tensors["x"], energies, tensors["log_ratio"], tensors.get("log_halves"))
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            parts = (found.x, energies.values, energies.forbidden, found.log_ratio)
+            if len({len(part) for part in parts}) > 1 or bool(torch.cat(parts[1::2]).isnan().any()):
+                return None
+            if not (isinstance(facts, dict) and energies.forbidden.dtype == torch.bool):
+                return None
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError):
             return None
         changed = sorted(key for key in {*facts, *self.facts} if facts.get(key) != self.facts.get(key))
         if changed:

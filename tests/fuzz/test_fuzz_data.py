@@ -46,17 +46,17 @@ def saved(array: np.ndarray) -> bytes:
 
 
 ARRAYS = [
-    saved(np.random.default_rng(0).random((24, 8, 8, 3), dtype=np.float32)),
-    saved((np.arange(24 * 64) % 256).astype(np.uint8).reshape(24, 8, 8)),
+    saved(np.random.default_rng(0).random((20, 4, 4, 3), dtype=np.float32)),
+    saved(np.arange(320).astype(np.uint8).reshape(20, 4, 4)),
     saved(np.zeros((24, 2), dtype=">f8")),
     saved(np.zeros((24, 2), dtype=np.complex64)),
-    saved(np.full((24, 8, 8), np.nan)),
+    saved(np.full((20, 4, 4), np.nan)),
     saved(np.array([None] * 24, dtype=object)),
     saved(np.zeros((0, 8, 8))),
     saved(np.array("a")),
 ]
 HEADERS = [
-    "(24, 8, 8, 3)",
+    "(20, 4, 4, 3)",
     "(10**12, 8, 8, 3)",
     "(-1, 8)",
     "(24, 0)",
@@ -67,19 +67,21 @@ HEADERS = [
 ]
 
 
-@given(content=st.sampled_from(ARRAYS), data=st.data())
-def test_npy(tmp_path_factory: pytest.TempPathFactory, content: bytes, data: st.DataObject) -> None:
+def headers(content: bytes) -> st.SearchStrategy[bytes]:
+    """Another shape in the header, in as many bytes."""
+    words = [word.encode()[:13].ljust(13) for word in HEADERS]
+    return st.sampled_from(words).map(lambda word: content.replace(b"(20, 4, 4, 3)", word))
+
+
+@given(st.sampled_from(ARRAYS).flatmap(lambda one: st.just(one) | headers(one) | damaged_bytes(one)))
+def test_npy(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     place = tmp_path_factory.mktemp("npy")
     file = place / "x.npy"
-    if data.draw(st.booleans()):
-        word = data.draw(st.sampled_from(HEADERS))
-        content = content[:10] + content[10:].replace(b"(24, 8, 8, 3)", word.encode()[:40].ljust(13))
-    file.write_bytes(data.draw(st.just(content) | damaged_bytes(content)))
+    file.write_bytes(content)
     before = files(place)
-    for read in (lambda: read_array(file), lambda: open_samples(file)):
-        found = judged(read, "data=", kinds=(ValueError, FileNotFoundError))
-        if isinstance(found, tuple):
-            assert found[0].min() >= 0 and found[0].max() <= 1
+    found = judged(lambda: read_array(file), "data=")
+    assert found is None or bool(((found[0] >= 0) & (found[0] <= 1)).all())
+    judged(lambda: open_samples(file).shape, "data=")  # its numbers are looked at by `fit`, which goes through all
     assert files(place) == before
     shutil.rmtree(place)
 

@@ -21,7 +21,6 @@ from egflow.cli._folder import load_settings, refuse_code
 from egflow.energy import EnergyError, EnergyValues, evaluate
 from egflow.report import TiltReport
 from egflow.rounds import Pool, Proposals, Store
-from egflow.solver import SolverError
 from egflow.training import TrainingOptions
 
 X = torch.randn(60, 2, generator=torch.Generator().manual_seed(1))
@@ -73,8 +72,7 @@ def loads_or_says(place: Path) -> None:
         judged(lambda: str(flow.report))
     condition = None if flow.condition_shape is None else torch.zeros(flow.condition_shape, dtype=torch.long)
     beta = None if flow.beta_range is None else [low for low, _ in flow.beta_range]
-    kinds = (ValueError, SolverError)  # weights that no training gives may lead the solver astray
-    judged(lambda: flow.sample(2, condition, beta=beta, solver=None if flow.event_shape else "euler"), kinds=kinds)
+    judged(lambda: flow.sample(2, condition, beta=beta, solver=None if flow.event_shape else "euler"))
 
 
 @given(data=st.data(), name=st.sampled_from(["points", "labels", "range", "tokens"]))
