@@ -136,6 +136,11 @@ def test_a_run_its_evaluation_and_its_samples(command: Command, tmp_path: Path) 
     )
 
     assert command("sample", "run=run", "n=7", "out=acts")[0] == 0
+    assert command("sample", "run=run", "n=7", "out=acts.npz")[0] == 0
+    with np.load(tmp_path / "acts" / "samples.npz") as folder, np.load(tmp_path / "acts.npz") as file:
+        assert all(np.array_equal(folder[name], file[name]) for name in ("observations", "actions"))
+    code, _, err = command("sample", "run=run", "n=7", "out=acts.npy")
+    assert code == 2 and "written as .npz, .parquet, .csv" in err
     with np.load(tmp_path / "acts" / "samples.npz") as samples:
         assert samples["observations"].shape == (7, 3) and samples["actions"].shape == (7, 1)
     code, out, err = command("train", "run_dir=run", "resume=true")
