@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from egflow.cli._own import check_own, is_own, split_options
 from egflow.cli._resume import is_resumed, merged, with_stored
 from egflow.cli._settings import check
 from egflow.cli._signals import install_signals
+from egflow.cli._together import in_step, processes
 
 
 def enter(command: str, argv: Sequence[str] | None = None) -> NoReturn:
@@ -45,8 +45,7 @@ def _run(command: str, argv: list[str]) -> int:
         return 0
     argv, options = _split_runs(argv) if command == "report" else (argv, Settings())
     arguments = Arguments.read(argv)
-    many = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if many and (command != "train" or arguments.multirun):
+    if processes() > 1 and (command not in ("train", "sample", "evaluate") or arguments.multirun):
         raise ValueError(
             f"{'a sweep' if arguments.multirun else command} runs in one process: start it without torchrun"
         )
@@ -68,7 +67,7 @@ def _run(command: str, argv: list[str]) -> int:
     if arguments.show:
         print(OmegaConf.to_yaml(OmegaConf.create(settings)), end="")
         return 0
-    return _work(command)(settings, arguments)
+    return in_step(lambda: _work(command)(settings, arguments))
 
 
 def _work(command: str) -> Callable[..., int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from egflow.cli._compose import Arguments, Settings, compose
 from egflow.cli._folder import RunFolder, load_settings, refuse_code
 from egflow.cli._quote import show as typed_as
+from egflow.cli._together import processes
 from egflow.domain import CORE_METHODS, Domain, Job, OwnMethods, find_domain
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def check_own(command: str, settings: Settings, typed: Iterable[str]) -> None:
     if run is None or not is_own(run):
         return
     method = f"method={run['method']} of domain={run['domain']}"
+    if processes() > 1:
+        raise ValueError(f"{method} runs in one process: start it without torchrun")
     for key in typed:
         inside = key.partition(".")[0] == run["domain"] or key.startswith("hydra")
         if key not in _TAKEN[command] and not inside:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from egflow._group import group
+from egflow._sharing import solve_together
 from egflow.cli._compose import Arguments, Settings
 from egflow.cli._energy import choose_energy
 from egflow.cli._folder import load_settings
@@ -36,17 +40,16 @@ def sample(settings: Settings, arguments: Arguments) -> int:
         at.energy = energy
     own = getattr(run.domain, "deliver", None)
     made = None if own is None else own(at, settings["n"], settings["seed"])
-    samples = run.flow.sample(
-        settings["n"],
-        settings["condition"],
-        beta=beta,
-        solver=solver["name"],
-        correct=settings["correct"],
-        energy=energy,
-        rtol=solver["rtol"],
-        atol=solver["atol"],
-        seed=settings["seed"],
-    ) if made is None else made  # fmt: skip
+    how: dict[str, Any] = {"solver": solver["name"], "rtol": solver["rtol"], "atol": solver["atol"]}
+    if made is not None:
+        samples = made
+    elif group().size > 1 and not settings["correct"]:
+        samples = solve_together(at, settings["n"], settings["condition"], seed=settings["seed"], **how).y
+    else:
+        how |= {"correct": settings["correct"], "energy": energy, "seed": settings["seed"]}
+        samples = run.flow.sample(settings["n"], settings["condition"], beta=beta, **how)
+    if group().rank:
+        return 0  # the first process writes
     columns = {}
     if hasattr(run.domain, "save_table"):
         if run.settings["data"] is not None:
