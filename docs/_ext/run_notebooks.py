@@ -25,11 +25,20 @@ def notebooks() -> list[Path]:
 
 
 def run(page: Path) -> float:
-    """Run one page's cells in an empty folder. Returns the seconds; raises CellExecutionError for a cell that fails."""
+    """Run one page's cells in an empty folder. Returns the seconds.
+
+    Raises:
+        CellExecutionError: for a cell that fails, with what was printed until then (a ``!command`` says why it failed).
+    """
     notebook = read_myst_markdown_notebook(page.read_text(encoding="utf-8"), path=page)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}).execute()
+        try:
+            NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}).execute()
+        except CellExecutionError as error:
+            outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+            error.add_note("".join(output.get("text", "") for output in outputs)[-4_000:])
+            raise
     return time.perf_counter() - started
 
 
@@ -41,7 +50,7 @@ def main(files: list[str]) -> int:
             print(f"{page.name:<28} {run(page):6.1f} s", flush=True)
         except CellExecutionError as error:
             failed += 1
-            print(f"{page.name:<28} failed\n{error}", flush=True)
+            print(f"{page.name:<28} failed\n{error}", *error.__notes__, sep="\n", flush=True)
     return 1 if failed else 0
 
 
