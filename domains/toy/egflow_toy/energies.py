@@ -181,9 +181,11 @@ class Quadratic(EnergyModel):
 
 
 def _pair(name: str, values: Sequence[float]) -> tuple[float, float]:
-    if not isinstance(values, Sequence) or isinstance(values, str | bytes) or len(values) != 2:
-        raise ValueError(f"{name} must be two finite numbers, got {shown(values)}: write {name}=[1.0, 0.5]")
-    return as_number(name, values[0]), as_number(name, values[1])
+    try:
+        first, second = (as_number(name, value) for value in values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be two finite numbers, got {shown(values)}: write {name}=[1.0, 0.5]") from None
+    return first, second
 
 
 def gaussian_tilt(
