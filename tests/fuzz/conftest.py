@@ -16,7 +16,7 @@ COMMON = settings(
     print_blob=False,
 )
 settings.register_profile("short", COMMON, max_examples=12, derandomize=True)
-settings.register_profile("long", COMMON, max_examples=200, report_multiple_bugs=True)
+settings.register_profile("long", COMMON, max_examples=250, report_multiple_bugs=True)
 if not any(word.startswith("--hypothesis-profile") for word in sys.argv):
     settings.load_profile("short")
 

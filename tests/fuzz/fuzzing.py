@@ -352,6 +352,6 @@ def _changed(document: Any, changes: list[tuple[tuple[Any, ...], str, Any]]) -> 
                 holder[str(value)[:20]] = value
             else:
                 holder.append(value)
-        except (LookupError, TypeError):  # the first change took it away
+        except (LookupError, TypeError, AttributeError):  # the first change took it away
             pass
     return document
