@@ -9,6 +9,8 @@ from _browser import browser_page as browser_page
 from _browser import chromium as chromium
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core for each; before torch is there
 
 
 @pytest.fixture

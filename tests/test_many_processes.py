@@ -195,7 +195,7 @@ LINE = (
 
 
 def torchrun(words: str, cwd: Path, verb: str = "train") -> subprocess.CompletedProcess[str]:
-    command = f"-m torch.distributed.run --nproc-per-node=2 -m egflow.{verb} {words}"
+    command = f"-m torch.distributed.run --standalone --nproc-per-node=2 -m egflow.{verb} {words}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *command.split()], cwd=cwd, env=environment, capture_output=True, text=True, timeout=200
