@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
+import time
+from collections.abc import Collection
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +16,8 @@ from pebble import ProcessPool
 from egflow.energy._reference import refer
 from egflow.energy._run import Call
 from egflow.energy._worker_task import BOARD, LETTERS, Chunk, Portable, open_board, run_chunk, start_worker
+
+STALL = 60.0  # seconds in which no worker takes up a chunk
 
 
 class Pool(Protocol):
@@ -32,6 +36,10 @@ class Pool(Protocol):
         Its exception is `pebble.ProcessExpired` where the worker ended, `BrokenProcessPool` where all are gone, else
         what is no single item's fault. May raise RuntimeError where the pool is broken.
         """
+        ...
+
+    def stalled(self, under_way: Collection[Future[None]]) -> bool:
+        """Whether none of these chunks will ever be taken up."""
         ...
 
     def restart(self) -> None:
@@ -64,6 +72,7 @@ class Processes:
             with open(file, "wb") as new:
                 new.truncate(total * size)  # zeros, and sparse where the system can
         self.rows, self.messages = open_board(self.board, total)
+        self.moved = time.monotonic()
         self.pool = self.started()
 
     def started(self) -> ProcessPool:
@@ -75,7 +84,14 @@ class Processes:
     def submit(self, chunk: Chunk) -> Future[None]:
         return self.pool.schedule(run_chunk, args=(chunk, self.board, self.total))
 
+    def stalled(self, under_way: Collection[Future[None]]) -> bool:
+        """An idle worker that is killed may leave locked the queue that the others wait at; pebble does not see it."""
+        if not under_way or any(future.running() or future.done() for future in under_way):
+            self.moved = time.monotonic()
+        return time.monotonic() - self.moved > STALL
+
     def restart(self) -> None:
+        self.moved = time.monotonic()
         self.end()
         self.pool = self.started()
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from queue import SimpleQueue
@@ -127,6 +127,10 @@ class RayWorkers:
             return False
         task.set_result(None)
         return True
+
+    def stalled(self, under_way: Collection[Future[None]]) -> bool:
+        """Never: a cluster without room may have some later."""
+        return False
 
     def restart(self) -> None:
         """Nothing: actors are replaced one by one."""

@@ -68,7 +68,8 @@ class Crew:
         size = max(1, min(LARGEST_CHUNK, -(-total // (4 * self.count))))
         self.waiting = deque(np.arange(lo, min(lo + size, total)) for lo in range(0, total, size))
         self.running: dict[Future, np.ndarray] = {}
-        self.restarts = 0
+        self.broken: set[Future] = set()  # under way when their pool broke, and not settled since
+        self.restarts = self.finished = 0
 
     def run(self) -> None:
         while self.waiting or self.running:
@@ -78,6 +79,11 @@ class Crew:
                 self.settle(future, self.running.pop(future))
             for future, places in list(self.running.items()):
                 self.watch(future, places)
+            if self.pool.stalled(self.running):
+                self.restart("no worker takes up its items")
+                for places in self.running.values():
+                    self.put_back(places)
+                self.running.clear()
             self.read()
             self.outcome.report()
             if not self.waiting and not self.running and len(left := self.undone()):
@@ -112,10 +118,12 @@ class Crew:
             pass
         except ProcessExpired as error:
             code = f" (exit code {error.exitcode})" if error.exitcode else ""  # Ray tells none
-            self.blame(places, f"it ended its worker process{code}")
+            if not self.blame(places, f"it ended its worker process{code}"):
+                self.count_restart(f"exit code {error.exitcode}")
         except BrokenProcessPool:
             self.blame(places, "it ended its worker process")
-            self.restart("the pool of workers broke")
+            if future not in self.broken:  # the first of its pool
+                self.restart("the pool of workers broke")
         except EnergyError:
             raise
         except Exception as error:  # unpickling or importing in the worker runs foreign code
@@ -125,6 +133,10 @@ class Crew:
         for place in places[self.pool.rows["state"][places] == FAILED].tolist():
             if place not in self.outcome.failures:
                 self.fail(place, bytes(self.pool.messages[place]).decode(errors="ignore"))
+        self.put_back(places)
+
+    def put_back(self, places: np.ndarray) -> None:
+        """Have the items of a chunk that are not done, and have not failed, run by another."""
         left = places[np.isin(self.pool.rows["state"][places], (WAITING, RUNNING))]
         left = left[[int(place) not in self.outcome.failures for place in left]]
         if self.call.batch:  # a batch that ended its worker goes on one by one, to find the item
@@ -149,13 +161,13 @@ class Crew:
             self.blame(at, "it ended its worker process")
             future.cancel()
 
-    def blame(self, places: np.ndarray, message: str) -> None:
-        """The item that was running when its worker ended has failed; where none was, the worker itself cannot run."""
-        at = places[self.pool.rows["state"][places] == RUNNING]
+    def blame(self, places: np.ndarray, message: str) -> bool:
+        """The item that was running when its worker ended has failed. False where the worker had not reached one."""
+        states = self.pool.rows["state"][places]
+        at = places[states == RUNNING]
         if len(at) == 1:
             self.fail(int(at[0]), message)
-        elif not len(at) and not np.isin(self.pool.rows["state"][places], (DONE, FAILED)).any():
-            self.count_restart(message)
+        return bool(np.isin(states, (RUNNING, DONE, FAILED)).any())
 
     def fail(self, place: int, message: str) -> None:
         self.pool.rows["state"][place] = FAILED
@@ -163,10 +175,14 @@ class Crew:
 
     def restart(self, message: str) -> None:
         self.count_restart(message)
+        self.broken = set(self.running)
         self.pool.restart()
 
     def count_restart(self, message: str) -> None:
-        self.restarts += 1
+        """Workers that end without an item between them cannot be what the energy wants."""
+        finished = int(np.isin(self.pool.rows["state"], (DONE, FAILED)).sum())
+        self.restarts = 1 if finished > self.finished else self.restarts + 1
+        self.finished = finished
         if self.restarts > MOST_RESTARTS:
             raise EnergyError(
                 f"energy {self.call.name}: worker processes end before they reach an item ({message}); "
