@@ -181,7 +181,7 @@ SOME = SAMPLES[:20]
         ({"log_q": torch.full((20,), -math.inf)}, "drawn from flow itself"),
         ({"n": 0}, "n must be"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else "-".join(part),
 )
 def test_correct_refuses(changed: dict[str, Any], word: str) -> None:
     given = {"samples": SOME, "flow": WRONG, "base": BASE, "energy": linear, "beta": BETA} | changed
