@@ -23,24 +23,28 @@ def check_preprocessing(shift: Tensor, scale: Tensor, event_shape: tuple[int, ..
 
 
 def check_points(x: Any, event_shape: tuple[int, ...]) -> Tensor:
-    """Points as a float tensor (batch, *event). Raises ValueError otherwise."""
+    """Points as a float tensor (batch, *event), of whatever numbers. Raises ValueError otherwise."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"x must be a float tensor of shape (batch, *{event_shape}), got {got}")
     if tuple(x.shape[1:]) != event_shape or x.ndim == 0:
         raise ValueError(f"x must have shape (batch, *{event_shape}), got {tuple(x.shape)}")
-    x = as_tensor("x", x, f"a float tensor (batch, *{event_shape})")
-    if not bool(x.float().isfinite().all()):
-        raise ValueError("x must be finite: it holds NaN, inf or more than float32 holds")
-    return x
+    return as_tensor("x", x, f"a float tensor (batch, *{event_shape})")
+
+
+def check_finite(name: str, value: Tensor) -> Tensor:
+    """Whether all numbers are finite as float32. Raises ValueError otherwise; waits for a device to know."""
+    if not bool(value.float().isfinite().all()):
+        raise ValueError(f"{name} must be finite: it holds NaN, inf or more than float32 holds")
+    return value
 
 
 def check_time(t: Any, n: int, like: Tensor) -> Tensor:
     """Times (n,) in like's dtype and place, from one number or n of them. Raises ValueError for anything else."""
-    times = as_tensor("t", t, f"one number or a tensor ({n},)", like.dtype).to(like.device)
-    if tuple(times.shape) not in ((), (1,), (n,)) or not bool(times.isfinite().all()):
+    times = as_tensor("t", t, f"one number or a tensor ({n},)", like.dtype)
+    if tuple(times.shape) not in ((), (1,), (n,)) or not (isinstance(t, Tensor) or bool(times.isfinite().all())):
         raise ValueError(f"t must be finite, one number or of shape ({n},), got {shown(t)}")
-    return times.expand(n)
+    return times.to(like.device).expand(n)
 
 
 def check_shape(name: str, shape: Any) -> tuple[int, ...]:
@@ -57,7 +61,7 @@ def check_flow_condition(
     """A condition for n rows, expanded where one is given for all; None for a flow without conditions.
 
     Raises:
-        ValueError: where it is missing, not wanted, of another shape, or no label the flow knows.
+        ValueError: where it is missing, not wanted, of another shape or complex, or no label the flow knows.
     """
     if condition is None and shape is None:
         return None
@@ -71,10 +75,9 @@ def check_flow_condition(
     if tuple(c.shape) != (n, *shape):
         raise ValueError(f"condition must have shape {(n, *shape)}, one row a sample, got {tuple(c.shape)}")
     if num_classes is None:
-        c = c if c.is_complex() else c.to(like)
-        if c.is_complex() or not bool(c.isfinite().all()):
-            raise ValueError(f"condition must be finite numbers, got {shown(c)} with others in it")
-        return c
+        if c.is_complex():
+            raise ValueError(f"condition must be real numbers, got {shown(c)}")
+        return c.to(like)
     if c.is_floating_point() or c.is_complex() or bool(((c < 0) | (c >= num_classes)).any()):
         raise ValueError(f"condition must hold labels 0 … {num_classes - 1} as whole numbers")
     return c.long()
@@ -99,15 +102,16 @@ def check_at(beta: Any, beta_range: Sequence[tuple[float, float]]) -> tuple[floa
     return numbers
 
 
-def same_beta(beta: float | Sequence[float], own: float | Sequence[float] | None) -> bool:
-    """Whether two betas are equal but for rounding.
+def same_beta(beta: Any, own: float | Sequence[float] | None) -> bool:
+    """Whether what was given is a flow's own beta but for rounding. Raises ValueError for what is no dense tensor.
 
     >>> same_beta(2, 2.0), same_beta([1.0, 2.0], 2.0)
     (True, False)
     """
+    beta = as_tensor("beta", beta, f"{own}").tolist() if isinstance(beta, Tensor) else beta
     given, have = (b if isinstance(b, Sequence) else [b] for b in (beta, own))
     return len(given) == len(have) and all(
-        isinstance(a, Real) and b is not None and abs(a) < 1e300 and math.isclose(a, b)
+        isinstance(a, Real) and b is not None and math.isclose(as_number("beta", a), b)
         for a, b in zip(given, have, strict=True)
     )
 

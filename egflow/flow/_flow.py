@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from egflow._kinds import as_tensor, check_flag, shown
 from egflow.flow._checks import (
     check_at,
+    check_finite,
     check_flow_condition,
     check_points,
     check_preprocessing,
@@ -177,6 +178,9 @@ class Flow(Stored):
     ) -> Tensor:
         """dx/dt at x (batch, *event) and t (batch,) or one number; (batch, *event), in units of x.
 
+        Tensors are checked for what they are and not for their numbers, so that `torch.func` may go through it, and no
+        device is waited for: the velocity at NaN is NaN.
+
         Raises:
             ValueError: for another event shape, a condition that does not fit, or a beta outside the range.
         """
@@ -184,7 +188,8 @@ class Flow(Stored):
         x = self._check_x(x)
         z = (x - self.shift) / self.scale
         t = check_time(t, len(z), z)
-        return self.scale * self._velocity(z, t, self._check_condition(condition, len(z)))
+        c = check_flow_condition(condition, len(z), self.condition_shape, self.num_classes, self.shift)
+        return self.scale * self._velocity(z, t, c)
 
     def sample(
         self,
@@ -361,7 +366,7 @@ class Flow(Stored):
     ) -> tuple[Tensor, Tensor]:
         """As `log_prob`, with the standard error of Hutchinson's estimate (0 where exact, NaN for one probe)."""
         self = self.at(beta)
-        x = self._check_x(x)
+        x = check_finite("x", self._check_x(x))
         condition = self._check_condition(condition, len(x))
         settings = self._density_settings(probes, solver, rtol, atol, mix(seed, -4))
         z = (x - self.shift) / self.scale
@@ -376,7 +381,8 @@ class Flow(Stored):
         return check_points(x, self.event_shape).to(self.shift)
 
     def _check_condition(self, condition: Tensor | int | None, n: int) -> Tensor | None:
-        return check_flow_condition(condition, n, self.condition_shape, self.num_classes, self.shift)
+        c = check_flow_condition(condition, n, self.condition_shape, self.num_classes, self.shift)
+        return c if c is None or self.num_classes is not None else check_finite("condition", c)
 
     def _source(self, n: int, seed: int, stream: int = -2) -> Tensor:
         generator = torch.Generator().manual_seed(mix(seed, stream))

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from egflow._kinds import shown
+from egflow._kinds import as_number, shown
 
 VelocityFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 """`fn(y, t, rows)`: y `(active, *event)`, t `(active,)` of y's dtype, rows `(active,)` long, the places of these
@@ -67,7 +67,7 @@ def check_problem(y0: Tensor, t0: float, t1: float, rtol: float, atol: float, no
     if not (math.isfinite(t0) and math.isfinite(t1)) or t0 == t1:
         raise ValueError(f"t0 and t1 must be finite and differ, got t0={t0}, t1={t1}; sampling goes from 0 to 1")
     for name, value in (("rtol", rtol), ("atol", atol)):
-        if not isinstance(value, int | float) or not 0 < value < 1e300:
+        if not 0 < as_number(name, value) < 1e300:
             raise ValueError(f"{name} must be a positive number, got {shown(value)}; 1e-5 is the default")
     width = math.prod(y0.shape[1:])
     if norm_dims is not None and not 1 <= norm_dims <= width:

@@ -1,7 +1,10 @@
 """Flows against closed forms: samples, densities, velocities; what is refused."""
 
 import math
+import warnings
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gaussian import MEAN, STD, gaussian_flow
@@ -78,6 +81,43 @@ def test_velocity_is_in_data_units() -> None:
     x, t = flow.sample(5), torch.full((5,), 0.5, dtype=torch.float64)
     inner = flow.network((x - flow.shift) / flow.scale, t)
     torch.testing.assert_close(flow.velocity(x, 0.5), flow.scale * inner)
+
+
+def test_the_velocity_is_open_to_func_transforms() -> None:
+    class Square(torch.nn.Module):
+        def forward(self, z: torch.Tensor, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+            return z.square() * t[:, None] + condition
+
+    flow = Flow(Square(), (2,), condition_shape=(2,))
+    x, c = torch.randn(5, 1, 2), torch.randn(5, 1, 2)
+    each = torch.func.vmap(torch.func.jacrev(flow.velocity), in_dims=(0, 0, 0))(x, torch.full((5, 1), 0.5), c)
+    torch.testing.assert_close(each.squeeze(), torch.diag_embed(x[:, 0]))
+    assert (
+        flow.velocity(x[0] * math.nan, 0.5, c[0]).isnan().all()
+    )  # not looked for: a device would have to be waited for
+    with pytest.raises(ValueError, match="condition must be finite"):
+        flow.log_prob(x[0], c[0] * math.nan)
+
+
+@pytest.mark.parametrize("beta", [2, np.float32(2), torch.tensor(2.0), torch.tensor([2.0]), [np.float64(2)]])
+def test_the_own_beta_in_any_form_of_a_number(beta: Any) -> None:
+    flow = gaussian_flow("cond_ot", MEAN, STD, (4,))
+    flow.beta = 2.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert flow.at(beta) is flow
+        with pytest.raises(ValueError, match=r"beta must be 2\.0"):
+            flow.at(beta[0] + 1 if isinstance(beta, list) else beta + 1)
+
+
+@pytest.mark.parametrize("solver", ["adams", "dopri5", "euler:4"])
+def test_tolerances_of_numpy_are_numbers(solver: str) -> None:
+    flow = gaussian_flow("cond_ot", MEAN, STD, (4,))
+    tolerance = np.float32(2**-10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = flow.sample(3, solver=solver, rtol=tolerance, atol=tolerance)  # type: ignore[arg-type]  # the point
+    assert torch.equal(made, flow.sample(3, solver=solver, rtol=2**-10, atol=2**-10))
 
 
 def test_samples_depend_on_the_seed_and_not_on_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:

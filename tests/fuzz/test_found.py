@@ -65,7 +65,7 @@ FOUND: dict[str, tuple[str, Callable[[], Any]]] = {
     "against_data of one part": ("against_data", lambda: report(against_data=(X,))),
     "a scale of 0": ("scale", lambda: egflow.Flow(torch.nn.Identity(), (2,), scale=torch.zeros(2))),
     "a shape of fractions": ("event_shape", lambda: egflow.Flow(torch.nn.Identity(), (2.5,))),
-    "a velocity at NaN": ("x must be finite", lambda: FLOW.velocity(X * math.nan, 0.5)),
+    "a density at NaN": ("x must be finite", lambda: FLOW.log_prob(X * math.nan)),
     "a time that is NaN": ("t must be finite", lambda: FLOW.velocity(X, math.nan)),
     "times of another number": ("t must be", lambda: FLOW.velocity(X, torch.rand(3))),
     "a beta that is complex": ("beta", lambda: FLOW.sample(2, beta=1j)),

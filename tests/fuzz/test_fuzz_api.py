@@ -220,7 +220,7 @@ def test_log_prob(flows: dict[str, Any], changed: dict[str, Any], name: str) -> 
 @given(altered({"x": anything(X), "t": anything(0.5, torch.rand(40)), "condition": anything()}))
 def test_velocity(flows: dict[str, Any], changed: dict[str, Any]) -> None:
     plain: dict[str, Any] = {"x": X, "t": 0.5}
-    judged(lambda: flows["base"].velocity(**plain | changed), *changed)
+    judged(lambda: flows["base"].velocity(**plain | changed).nan_to_num(), *changed)  # at NaN it is NaN
 
 
 FLOW = {

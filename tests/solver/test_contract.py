@@ -71,7 +71,7 @@ def test_a_velocity_that_is_not_finite_is_an_error(name, bad, when):
     ("change", "error", "words"),
     [
         ({"rtol": 0.0}, ValueError, "rtol must be a positive"),
-        ({"rtol": float("nan")}, ValueError, "rtol must be a positive"),
+        ({"rtol": float("nan")}, ValueError, "rtol must be finite"),
         ({"atol": -1e-3}, ValueError, "atol must be a positive"),
         ({"t1": 0.0}, ValueError, "t0 and t1"),
         ({"norm_dims": 0}, ValueError, "norm_dims must lie in 1..2"),
