@@ -141,7 +141,8 @@ def _account_at(
     if tokens:
         notes = {**token_notes(tokens, solution), **notes}
         facts["pad_id"] = tokens.pad_id
-        if corrected := token_correction(tokens, models, beta, solution):
+        # of many processes one alone weighs them: an energy is asked about a sample once
+        if corrected := group().first(lambda: token_correction(tokens, models, beta, solution)):
             facts["correction"] = corrected[0]
             notes["correction"] = "the figures are of the flow itself; sample() corrects its samples unless told not to"
             sample_energies = None if several else corrected[1]

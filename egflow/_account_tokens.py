@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from egflow._correct import correction_log_weights
-from egflow.energy import EnergyModel, EnergyValues
+from egflow.energy import EnergyError, EnergyModel, EnergyValues
 from egflow.flow import TokenFlow
 from egflow.solver import Solution, TokenSolution
 from egflow.weights import n_eff, normalise
@@ -41,6 +41,8 @@ def token_correction(
         log_w, values = correction_log_weights(
             solution.y, flow, flow.base, list(models) if several else models[0], list(beta) if several else beta
         )
+    except EnergyError:
+        raise
     except ValueError:  # every sample is forbidden: the report says so itself
         return None
     share, left = normalise(log_w), n_eff(log_w)

@@ -19,6 +19,8 @@ def solve_together(
 ) -> Solution:
     """`Flow.solve` by all processes: of points the same samples, to rounding; of tokens others than one would draw.
 
+    A solver with one step size for its batch, as torchdiffeq's adaptive ones, gives the same to its tolerance.
+
     Args:
         flow: at one beta.
         n, condition, seed: as in `Flow.solve`; all processes give the same.

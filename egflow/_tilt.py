@@ -137,6 +137,8 @@ def tilt(
     check_count("steps", steps)
     check_count("batch_size", batch_size)
     options = check_options(options)
+    if method == "twist" and options.compile:
+        raise ValueError("compile=True is for a network trained whole, and method='twist' trains a head: leave it out")
     if network is not None:
         check_kind("network", network, torch.nn.Module, "an nn.Module, called as network(x, t, condition), or None")
     if options.stage == "train":

@@ -149,3 +149,52 @@ def test_a_fit_and_a_tilt_of_a_file_take_a_small_part_of_its_size(tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["peak_mb"] < 280
+
+
+def test_a_file_larger_than_memory_is_opened(tmp_path: Path) -> None:
+    """One and a half times what this machine has, all of it a hole in the file."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    rows = int(1.5 * memory) // 4_000
+    with (tmp_path / "x.npy").open("wb") as stream:
+        np.lib.format.write_array_header_2_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (rows, 1_000)})
+        stream.truncate(stream.tell() + rows * 4_000)
+    x = open_samples(tmp_path / "x.npy")
+    assert x.shape == (rows, 1_000) and float(x[rows - 1].sum()) == 0.0
+    x[5] = 1.0
+    assert float(open_samples(tmp_path / "x.npy")[5].sum()) == 0.0
+
+
+def test_pictures_of_parquet_keep_their_shape(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).random((50, 3, 4, 4), dtype=np.float32)
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(pictures)
+    pq.write_table(pa.table({"x": column}), tmp_path / "x.parquet", row_group_size=20)
+    assert torch.equal(open_samples(tmp_path / "x.parquet", cache=tmp_path / "c"), torch.from_numpy(pictures))
+
+
+def test_a_damaged_copy_of_parquet_is_made_anew(tmp_path: Path) -> None:
+    file = parquet(tmp_path / "a.parquet", a=X[:, 0])
+    first = open_samples(file, cache=tmp_path / "c").clone()
+    (kept,) = (tmp_path / "c").iterdir()
+    kept.write_bytes(kept.read_bytes()[:200])
+    assert torch.equal(open_samples(file, cache=tmp_path / "c"), first)
+
+
+def test_a_cache_that_cannot_be_written_is_named_itself(tmp_path: Path) -> None:
+    file = parquet(tmp_path / "a.parquet", a=X[:, 0])
+    (tmp_path / "c").write_text("a file, no folder")
+    with pytest.raises(OSError, match="File exists"):
+        open_samples(file, cache=tmp_path / "c")
+
+
+def test_whole_numbers_past_long_and_names_that_stand_twice(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((30, 2), 2**63, dtype=np.uint64))
+    with pytest.raises(ValueError, match=r"past 2\^63"):
+        open_samples(tmp_path / "x.npy")
+    table = pa.table([pa.array(X[:, 0]), pa.array(X[:, 1])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="column 'a' is there, or asked for, twice"):
+        open_samples(tmp_path / "x.parquet", cache=tmp_path / "c")
+    with pytest.raises(ValueError, match="empty lists"):
+        open_samples(
+            parquet(tmp_path / "y.parquet", a=pa.array([[], []], pa.list_(pa.float32()))), cache=tmp_path / "c"
+        )

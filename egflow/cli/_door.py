@@ -17,7 +17,7 @@ from egflow.cli._own import check_own, is_own, split_options
 from egflow.cli._resume import is_resumed, merged, with_stored
 from egflow.cli._settings import check
 from egflow.cli._signals import install_signals
-from egflow.cli._together import in_step, processes
+from egflow.cli._together import first_speaks, in_step, processes
 
 
 def enter(command: str, argv: Sequence[str] | None = None) -> NoReturn:
@@ -31,6 +31,7 @@ def enter(command: str, argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(command: str, argv: Sequence[str]) -> int:
     """One command with its arguments; returns its exit code."""
+    first_speaks()
     return guarded(lambda: _run(command, list(argv)))
 
 

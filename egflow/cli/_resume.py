@@ -12,7 +12,7 @@ from egflow.cli._quote import split_list
 
 FREE_KEYS = frozenset({
     "resume", "run_dir", "device", "cache", "trainer.progress", "trainer.checkpoint_every", "trainer.tensorboard",
-    "workers.count", "workers.backend", "workers.time_limit", "workers.memory_limit",
+    "trainer.compile", "workers.count", "workers.backend", "workers.time_limit", "workers.memory_limit",
 })  # fmt: skip
 """Keys that do not change what a run computes, so that they may differ when it is gone on with."""
 

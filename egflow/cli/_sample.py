@@ -13,7 +13,9 @@ from egflow.cli._loaded import load_run
 from egflow.cli._out import check_file, deliver, out_file
 from egflow.cli._own import is_own, sample_own
 from egflow.cli._write import table_of
+from egflow.flow import TokenFlow
 from egflow.flow._checks import say_range
+from egflow.flow._token_correction import corrects
 
 
 def sample(settings: Settings, arguments: Arguments) -> int:
@@ -39,15 +41,17 @@ def sample(settings: Settings, arguments: Arguments) -> int:
     if energy is not None:
         at.energy = energy
     own = getattr(run.domain, "deliver", None)
-    made = None if own is None else own(at, settings["n"], settings["seed"])
+    made = None if own is None else group().first(lambda: own(at, settings["n"], settings["seed"]))
     how: dict[str, Any] = {"solver": solver["name"], "rtol": solver["rtol"], "atol": solver["atol"]}
     if made is not None:
         samples = made
     elif group().size > 1 and not settings["correct"]:
+        if isinstance(at, TokenFlow) and settings["correct"] is None:
+            corrects(at, settings["condition"], solver["name"], None, None)  # says why they are not
         samples = solve_together(at, settings["n"], settings["condition"], seed=settings["seed"], **how).y
     else:
         how |= {"correct": settings["correct"], "energy": energy, "seed": settings["seed"]}
-        samples = run.flow.sample(settings["n"], settings["condition"], beta=beta, **how)
+        samples = group().first(lambda: run.flow.sample(settings["n"], settings["condition"], beta=beta, **how))
     if group().rank:
         return 0  # the first process writes
     columns = {}

@@ -14,15 +14,17 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def first_speaks() -> None:
+    """Drop what a process other than the first would print, until it ends."""
+    if processes() > 1 and os.environ.get("RANK", "0") != "0":
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def in_step(work: Callable[[], int]) -> int:
-    """Work as one of several processes: of what the others would print only their own failures are kept."""
-    rank = int(os.environ.get("RANK", "0"))
-    if not rank:
-        return work()
-    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  until the process ends
+    """Work that all processes do alike; a failure of one of them alone is told all the same."""
     try:
         return work()
     except Exception as error:
-        if not hasattr(error, "everywhere"):
-            print(f"egflow: process {rank}: {one_line(error)}", file=sys.__stderr__)
+        if sys.stderr is not sys.__stderr__ and processes() > 1 and not hasattr(error, "everywhere"):
+            print(f"egflow: process {os.environ.get('RANK')}: {one_line(error)}", file=sys.__stderr__)
         raise

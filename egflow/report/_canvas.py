@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from egflow._rows import chunks
-from egflow.weights import normalise
+from egflow.weights import resample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def plane(data: Tensor, log_w: Tensor) -> tuple[Callable[[Tensor], np.ndarray], 
     """
     if data[0].numel() <= 2:
         return lambda x: x.flatten(1).double().numpy(), ("x[0]", "x[1]")
-    drawn = torch.multinomial(normalise(log_w), 2000, replacement=True, generator=torch.Generator().manual_seed(0))
+    drawn = resample(log_w, torch.rand(2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
     part = data[drawn].flatten(1).double()
     centre = part.mean(0)
     _, scale, axes = torch.linalg.svd(part - centre, full_matrices=False)

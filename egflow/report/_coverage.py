@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from egflow._rows import Rows
+from egflow.weights import resample
 
 MOST_CELLS = 32
 _STARVED = 0.25  # a cell is missed when it has less than this fraction of its mass
@@ -60,7 +61,8 @@ def cells_of(x: Rows, share: Tensor, effective: float) -> Tensor | None:
     k = min(MOST_CELLS, int(effective / 15))
     if k < 4:
         return None
-    drawn = torch.multinomial(share, 3000, replacement=True, generator=torch.Generator().manual_seed(_SEED))
+    u = torch.rand(3000, generator=torch.Generator().manual_seed(_SEED), dtype=torch.float64)
+    drawn = resample(share.log(), u)
     return k_means(x[drawn].float(), k)
 
 

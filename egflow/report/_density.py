@@ -19,7 +19,7 @@ def no_density(x: Tensor | Rows) -> str | None:
     up to 2,000 rows: a coordinate with fewer distinct values than half the rows, or one value in over 1 % of them.
     """
     rows = min(len(x), 2000 if x.shape[1] <= 4096 else 500)
-    ordered = x[torch.linspace(0, len(x) - 1, rows).long()].sort(0).values
+    ordered = x[torch.linspace(0, len(x) - 1, rows, dtype=torch.float64).long()].sort(0).values
     apart = ordered.diff(dim=0) != 0
     if bool((apart.sum(0) + 1 < rows / 2).any()):
         return "the data repeat values (quantised, rounded, constant or resampled): they have no density; dequantise"

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from egflow._rows import Rows
-from egflow.report._sliced import cumulated, directions, project, w2_squared
+from egflow.report._sliced import centre_of, cumulated, directions, project, w2_squared
 
 HALVINGS = 20
 MOST_POINTS = 10_000
@@ -93,7 +93,7 @@ def halved_distance(
         The medians, or None where a half would hold less than two effective points.
     """
     used = thin(share, most)
-    x, weight = x[used], share[used].numpy()
+    x, weight = (x.at(used) if isinstance(x, Rows) else x[used]), share[used].numpy()
     rng = np.random.default_rng(_SEED)
     if len(samples) > MOST_SAMPLES:
         samples = samples[torch.from_numpy(np.sort(rng.permutation(len(samples))[:MOST_SAMPLES]))]
@@ -119,7 +119,7 @@ def halved_distance(
         plan.append((in_a, in_b, picked, cumulated(np.ones(n)), again, drawn))
 
     theta = directions(x.shape[1])
-    centre = (torch.from_numpy(weight) / weight.sum()) @ x.double()
+    centre = centre_of(x, torch.from_numpy(weight) / weight.sum())
     points, made = project(x, theta, centre), project(samples, theta, centre)
     total = np.zeros((3, HALVINGS))
     for row, other in zip(points, made, strict=True):

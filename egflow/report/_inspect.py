@@ -96,7 +96,7 @@ def inspect_memory(
     log_w = whole.log_w[part]
     if bool((log_w > -math.inf).any()):
         share = normalise(log_w)
-        near_train = halved_distance(whole.x[part], share, made, sizes=distance.sizes, most=distance.points)
+        near_train = halved_distance(whole.x.at(part), share, made, sizes=distance.sizes, most=distance.points)
         if near_train is not None:
             return Remembered(near_train.value, near)
     said["distance_train"] = "too few effective training points in a part as large as the held-out one"

@@ -49,7 +49,7 @@ class Memory:
 
 def nearest_rows(x: Tensor, data: Rows) -> Tensor:
     """Index (n,) of the data row nearest to each row of x; of equal ones the first, which knows no side."""
-    centre = data[: 2**16].float().mean(0)
+    centre = data[: max(1, 2**22 // x.shape[1])].float().mean(0)
     x = x.float() - centre
     exact = x.shape[1] <= 16  # the matrix product loses digits that tight low-dimensional data need
     mode = "donot_use_mm_for_euclid_dist" if exact else "use_mm_for_euclid_dist"

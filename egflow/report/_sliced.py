@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from egflow._rows import Rows, chunks
+
 Array = NDArray[np.float64]
 
 _PLANE, _SPACE = 32, 64
@@ -38,7 +40,16 @@ def directions(dim: int) -> Tensor:
     return gaussian / gaussian.norm(dim=1, keepdim=True)
 
 
-def project(x: Tensor, theta: Tensor, centre: Tensor) -> Array:
+def centre_of(x: Tensor | Rows, share: Tensor) -> Tensor:
+    """Σ share·x over rows of x (n, dim), in float64, some at a time."""
+    total, low = torch.zeros(x.shape[1], dtype=torch.float64), 0
+    for part in chunks(x):
+        total += share[low : low + len(part)] @ part.double()
+        low += len(part)
+    return total
+
+
+def project(x: Tensor | Rows, theta: Tensor, centre: Tensor) -> Array:
     """θ·(x − centre) for rows of x (n, dim), as (k, n) float64; centred, for the squares are to lose no digits."""
     work = torch.float64 if x.shape[1] <= 64 else torch.float32
     theta = theta.to(work)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from egflow.report._coverage import k_means, nearest
-from egflow.weights import normalise
+from egflow.weights import normalise, resample
 
 _LOST = 0.5  # of its weighted share
 _ERRORS = 4.0
@@ -46,7 +46,8 @@ def lost_mode(features: Tensor, log_w: Tensor, before: Tensor, samples: Tensor) 
     count = min(_MOST, int(1 / (_EACH * float(share.square().sum()))))
     if count < 2:
         return None
-    drawn = torch.multinomial(share, _POINTS, replacement=True, generator=torch.Generator().manual_seed(_POINTS))
+    u = torch.rand(_POINTS, generator=torch.Generator().manual_seed(_POINTS), dtype=torch.float64)
+    drawn = resample(log_w, u)
     centres = k_means(features[drawn].float(), count)
     owner, got = nearest(features.float(), centres), nearest(samples.float(), centres)
     found = torch.bincount(got, minlength=len(centres)).double() / len(samples)

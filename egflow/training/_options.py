@@ -21,8 +21,8 @@ class TrainingOptions:
             1 − 10/steps in short runs.
         clip: largest norm of the gradient.
         autocast: compute in bfloat16 where that is safe; weights and optimiser stay float32.
-        compile: let `torch.compile` make one program of the network's passes, on first use: for a GPU, and large networks
-            (a C++ compiler is needed on a CPU); the trained network is saved and used as it was given.
+        compile: let `torch.compile` make one program of the network's passes, on first use: for a GPU, and large
+            networks (a C++ compiler is needed on a CPU); the trained network is saved and used as it was given.
         coupling: "independent", or "ot" for exact minibatch optimal transport.
         accumulate: parts a batch is cut into, one after the other, to save memory; the training is the same.
         folder: a run's folder, for ``checkpoints/<stage>`` and rows of ``metrics.csv``; None writes nothing.
@@ -59,7 +59,7 @@ class TrainingOptions:
                 raise ValueError(f"{name} must be a positive number, got {value}")
         if not 0.0 <= as_number("ema", self.ema) < 1.0:
             raise ValueError(f"ema must be in [0, 1), got {self.ema}")
-        for name in ("autocast", "resume", "tensorboard"):
+        for name in ("autocast", "compile", "resume", "tensorboard"):
             check_flag(name, getattr(self, name))
         check_kind("stage", self.stage, str, "the name of this training, text")
         for name in ("accumulate", "checkpoint_every", "log_every"):

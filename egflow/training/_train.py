@@ -23,7 +23,7 @@ from egflow.training._problem import Problem, Splits
 from egflow.training._watch import HeldOutLoss
 
 _HELD_OUT_EVERY = 500
-_FACTS = ("learning_rate", "ema", "clip", "autocast", "compile", "log_every")
+_FACTS = ("learning_rate", "ema", "clip", "autocast", "log_every")
 
 
 class TrainingError(RuntimeError):
