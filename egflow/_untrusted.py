@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -25,14 +26,16 @@ def member(folder: Path, name: str) -> Path:
     """``folder/name``, which must not lead out of the folder. The Hub's cache, whose files are links, is one folder.
 
     Raises:
-        ValueError: for a link to somewhere else.
+        ValueError: for a link to somewhere else, and for what is neither file nor folder: a pipe may never end.
     """
     path = folder / name
     if path.is_symlink():
-        home, target = folder.resolve(), path.resolve()
+        home, target = (Path(os.path.realpath(one)) for one in (folder, path))  # resolve() raises for a link to itself
         blobs = [one.parent / "blobs" for one in home.parents if one.name == "snapshots"]
         if not (target.parent in blobs or target.is_relative_to(home)):
             raise ValueError(f"{path} is a link out of its folder, which is not followed: put a copy there")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is a pipe, a socket or a device: it is not read")
     return path
 
 

@@ -104,7 +104,11 @@ def _history(path: Path, notes: list[str]) -> list[dict[str, str]]:
 
 def _figures(path: Path, notes: list[str]) -> dict[str, Picture]:
     found: dict[str, Picture] = {}
-    folder = path / "figures"
+    try:
+        folder = member(path, "figures")
+    except ValueError as error:
+        notes.append(f"The run's figures are left out: {error}")
+        return found
     files = sorted(folder.glob("*.png"), key=lambda file: file.name) if folder.is_dir() else []
     for file in files:
         try:

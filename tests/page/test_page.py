@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shlex
 from html.parser import HTMLParser
@@ -163,6 +164,27 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     assert "link out of its folder" in page
     assert "figures/b.png is left out" in page
     assert "data:image/png" not in page
+
+
+def test_a_folder_of_figures_may_be_no_link(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "a.png").write_bytes(PNG + b"secret")
+    run = make_run(tmp_path / "run")
+    (run / "figures").symlink_to(tmp_path / "private")
+    page = page_of(run, out=tmp_path / "a.html")
+    assert "figures is a link out of its folder" in page and "data:image/png" not in page
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "figures").mkdir()
+    (run / "figures" / "b.png").symlink_to("b.png")
+    for pipe in ("metrics.csv", "figures/a.png"):
+        os.mkfifo(run / pipe)
+    page = page_of(run, out=tmp_path / "a.html")
+    for pipe in ("metrics.csv", "figures/a.png"):
+        assert f"{pipe} is a pipe, a socket or a device" in page
+    assert "figures/b.png is left out" in page  # a link to itself
 
 
 def test_it_never_grows_past_its_limit(tmp_path: Path) -> None:
