@@ -99,14 +99,14 @@ def render(runs: Sequence[RunPage], made: str, command: str) -> str:
 
 def _run(run: RunPage, number: int, room: int) -> dict[str, Any]:
     """What the template needs of a run, and under ``data`` what its script needs."""
-    charts = [*([] if run.drawn is None else drawn_charts(run.drawn)), *run.charts]
+    notes = list(run.notes)
+    charts = [*([] if run.drawn is None else _charts(run.drawn, notes)), *run.charts]
     specs = [chart.spec for chart in (*charts, *run.losses)]
     sections, left = [], room - len(json.dumps(specs)) - len(run.text)
-    notes = list(run.notes)
     for block in run.blocks:
-        section = _section(block, left, notes)
-        left -= section.pop("size")
-        sections.append(section)
+        if section := _section(block, left, notes):
+            left -= section.pop("size")
+            sections.append(section)
     figures = {}
     for name, picture in run.figures.items():
         if (size := len(picture.uri)) <= left - 2_000:
@@ -140,8 +140,19 @@ def _run(run: RunPage, number: int, room: int) -> dict[str, Any]:
     }
 
 
-def _section(block: Block, room: int, notes: list[str]) -> dict[str, Any]:
-    """A domain's block for the template, the numbers for the script as ``spec``, and the bytes it takes."""
+def _charts(drawn: Drawn, notes: list[str]) -> list[Chart]:
+    """Of what was drawn, or none with the reason among the notes: samples and data may be such as no chart takes."""
+    try:
+        if not all(bool(x.isfinite().all()) for x in (*drawn.samples, *([] if drawn.data is None else [drawn.data]))):
+            raise ValueError("they, or the data beside them, hold NaN or infinity")
+        return drawn_charts(drawn)
+    except Exception as error:  # a domain's own way of delivering may give anything
+        notes.append(f"No charts of the samples drawn for this page: {' '.join(str(error).split())}")
+        return []
+
+
+def _section(block: Block, room: int, notes: list[str]) -> dict[str, Any] | None:
+    """A domain's block for the template, the numbers for the script as ``spec``, and its bytes; None without room."""
     common = {"title": block.title, "words": block.words, "kind": type(block).__name__.lower()}
     if isinstance(block, Intervals):
         chart = intervals_chart(block)
@@ -152,7 +163,7 @@ def _section(block: Block, room: int, notes: list[str]) -> dict[str, Any]:
         size = sum(map(len, spec["pictures"]))
         if size > room:
             notes.append(f"No room on this page for {block.title!r}.")
-            return common | {"kind": "none", "spec": {"kind": "none"}, "size": 0}
+            return None
         return common | {"picture": block.pictures[0], "spec": spec, "size": size + len(block.pictures[0].uri)}
     cards, size = [], 0
     for card in block.cards:

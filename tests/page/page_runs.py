@@ -11,6 +11,7 @@ import yaml
 
 import egflow
 from egflow.cli import _door
+from egflow.page import Block, Drawn, RunPage, render
 from egflow.report import TiltReport
 
 EVIL = "</script><script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">' \" & \u2028"
@@ -42,3 +43,12 @@ def page_of(*runs: Path, out: Path, more: tuple[str, ...] = ()) -> str:
     """The page that the command writes about them."""
     assert _door.run("report", [*(f"run={run}" for run in runs), f"out={out}", *more]) == 0
     return out.read_text(encoding="utf-8")
+
+
+def page_by_hand(drawn: Drawn | None, *blocks: Block) -> str:
+    """A page of one run, with what is given and nothing else."""
+    run = RunPage(
+        name="hand", report=report_of(), facts={}, header=["a"], rows=[["b"]], caption="", charts=[], losses=[],
+        drawn=drawn, blocks=blocks, figures={}, settings={}, text="", repeat="", notes=[],
+    )  # fmt: skip
+    return render([run], "now", "again")

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from page_runs import EVIL, make_run, page_of, report_of
+from egflow_toy.domain import Toy
+from page_runs import EVIL, make_run, page_by_hand, page_of, report_of
 
 from egflow.cli import _door
 from egflow.cli._compose import Settings
 from egflow.cli._report_draw import draw
 from egflow.flow import Flow
-from egflow.page import MOST_BYTES
+from egflow.page import MOST_BYTES, Drawn, Intervals, Picture, Stops
 from egflow.report import TiltReport
 
 COMMAND: Settings = {"device": None, "energy": None, "score": None, "seed": 3}
@@ -195,6 +196,31 @@ def test_it_never_grows_past_its_limit(tmp_path: Path) -> None:
     page = page_of(run, out=tmp_path / "a.html")
     assert len(page.encode()) <= MOST_BYTES
     assert "No room on this page for figures/ c.png" in page and "b.png</figcaption>" in page
+
+
+def test_a_block_without_room_leaves_the_others_their_numbers() -> None:
+    large = Stops("Large", "", [Picture(PNG + bytes(MOST_BYTES), "")])
+    page = page_by_hand(None, large, Intervals("Returns", "", [("policy", 12.0, 1.5)]))
+    (place,) = re.findall(r'data-section="(\d+)" data-kind="intervals"', page)
+    facts = re.findall(r'<script type="application/json" id="facts">(.*?)</script>', page, re.DOTALL)
+    assert json.loads(facts[0])[0]["sections"][int(place)]["kind"] == "intervals"
+    assert "No room on this page for &#39;Large&#39;" in page
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_samples_that_no_chart_takes_are_a_note(width: int) -> None:
+    said = text_of(page_by_hand(Drawn([], [(1.0,)], [torch.full((9, width), torch.nan)]), Intervals("Returns", "", [])))
+    assert "No charts of the samples" in said and "Returns" in said and "Figures of the report" in said
+
+
+def test_a_domain_that_fails_to_deliver_is_a_note(
+    ranged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deliver(*_: object) -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(Toy, "deliver", deliver, raising=False)
+    assert "No samples were drawn for this page: no such thing" in text_of(page_of(ranged, out=tmp_path / "a.html"))
 
 
 def test_runs_are_compared_and_differences_marked(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from _browser import BrowserPage, Watched
-from page_runs import EVIL, make_run, page_of, report_of
+from page_runs import EVIL, make_run, page_by_hand, page_of, report_of
 
-from egflow.page import Block, Card, Drawn, Grid, Intervals, Picture, RunPage, Stops, render
+from egflow.page import Card, Drawn, Grid, Intervals, Picture, Stops
 
 SQUARE = "<svg xmlns='http://www.w3.org/2000/svg' width='20' height='20'><rect width='{}' height='9'/></svg>"
 
@@ -28,13 +28,8 @@ def first(watched: Watched, selector: str, attribute: str) -> str | None:
     return watched.page.locator(selector).first.get_attribute(attribute)
 
 
-def page_by_hand(file: Path, drawn: Drawn, blocks: list[Block]) -> Path:
-    """A page of one run, with what is given and nothing else."""
-    run = RunPage(
-        name="hand", report=report_of(), facts={}, header=["a"], rows=[["b"]], caption="", charts=[], losses=[],
-        drawn=drawn, blocks=blocks, figures={}, settings={}, text="", repeat="", notes=[],
-    )  # fmt: skip
-    file.write_text(render([run], "now", "again"), encoding="utf-8")
+def written(page: str, file: Path) -> Path:
+    file.write_text(page, encoding="utf-8")
     return file
 
 
@@ -52,7 +47,7 @@ def blocks_page(tmp_path: Path) -> Path:
         Stops("Still", "", pictures[:1]),
         Intervals("Returns", "", [("policy", 12.0, 1.5), ("data", 3.0, None)]),
     ]
-    return page_by_hand(tmp_path / "hand.html", drawn, blocks)
+    return written(page_by_hand(drawn, *blocks), tmp_path / "hand.html")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
@@ -146,7 +141,7 @@ def test_two_sliders_go_to_each_combination(browser_page: BrowserPage, tmp_path:
     betas = [(a, b) for a in (0.0, 1.0) for b in (0.0, 2.0, 4.0)]
     drawn = Drawn([[0.0, 1.0], [0.0, 2.0, 4.0]], betas, [torch.randn(9, 2) for _ in betas])
     moving = Stops("Moving", "", [Picture(SQUARE.format(i), f"at {a:g} and {b:g}") for i, (a, b) in enumerate(betas)])
-    watched = opened(browser_page(390), page_by_hand(tmp_path / "two.html", drawn, [moving]))
+    watched = opened(browser_page(390), written(page_by_hand(drawn, moving), tmp_path / "two.html"))
     first_beta, second_beta = watched.page.locator("input[type=range]").all()
     for a, b, words in (("0", "1", "at 0 and 2"), ("1", "0", "at 1 and 0"), ("1", "2", "at 1 and 4")):
         first_beta.fill(a)
