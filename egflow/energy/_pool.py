@@ -18,6 +18,7 @@ from egflow.energy._run import Call
 from egflow.energy._worker_task import BOARD, LETTERS, Chunk, Portable, open_board, run_chunk, start_worker
 
 STALL = 60.0  # seconds in which no worker takes up a chunk
+FIRST = 600.0  # of a new pool, whose workers may import torch from a slow disk; a restart would begin anew
 
 
 class Pool(Protocol):
@@ -72,7 +73,7 @@ class Processes:
             with open(file, "wb") as new:
                 new.truncate(total * size)  # zeros, and sparse where the system can
         self.rows, self.messages = open_board(self.board, total)
-        self.moved = time.monotonic()
+        self.moved, self.patience = time.monotonic(), FIRST
         self.pool = self.started()
 
     def started(self) -> ProcessPool:
@@ -86,12 +87,15 @@ class Processes:
 
     def stalled(self, under_way: Collection[Future[None]]) -> bool:
         """An idle worker that is killed may leave locked the queue that the others wait at; pebble does not see it."""
-        if not under_way or any(future.running() or future.done() for future in under_way):
-            self.moved = time.monotonic()
-        return time.monotonic() - self.moved > STALL
+        now = time.monotonic()
+        if any(future.running() or future.done() for future in under_way):
+            self.moved, self.patience = now, STALL
+        elif not under_way:
+            self.moved = now
+        return now - self.moved > self.patience
 
     def restart(self) -> None:
-        self.moved = time.monotonic()
+        self.moved, self.patience = time.monotonic(), FIRST
         self.end()
         self.pool = self.started()
 

@@ -14,9 +14,10 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import replace
 from queue import SimpleQueue
-from threading import Thread, current_thread, main_thread
+from threading import Lock, Thread, current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ import ray
 import ray.cloudpickle
 import torch
 from pebble import ProcessExpired
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from egflow.energy._errors import EnergyError
 from egflow.energy._files import loaded_files
@@ -64,10 +65,14 @@ class Task(Future[None]):
         self.chunk = chunk
         self.actor: Any = None
         self.killed = False
+        self.lock = Lock()  # for an actor that is done may be at another's chunk
 
     def cancel(self) -> bool:
-        self.killed = True
-        ray.kill(self.actor)
+        with self.lock:
+            if self.done():
+                return False
+            self.killed = True
+            ray.kill(self.actor)
         return True
 
 
@@ -94,13 +99,13 @@ class RayWorkers:
         remote: Any = ray.remote(num_cpus=1, max_restarts=0)
         tries = 0
         while not self.closed:
-            actor = self.actors[number] = remote(Actor).remote(sys.path)
-            if self.closed:  # since; close may not have seen this actor
-                ray.kill(actor)
-                return
             try:
+                actor = self.actors[number] = remote(Actor).remote(sys.path)
+                if self.closed:  # since; close may not have seen this actor
+                    ray.kill(actor)
+                    return
                 ray.get(actor.ready.remote())  # no chunk waits for an actor that the cluster has no room for yet
-            except RayError as error:
+            except Exception as error:  # Ray's own, or that of a lost connection: a chunk must hear of it
                 tries += 1
                 if tries > MOST_TRIES and not self.closed and (task := self.tasks.get()) is not None:
                     task.set_exception(RuntimeError(f"Ray starts no actor: {' '.join(str(error).split())}"))
@@ -113,20 +118,21 @@ class RayWorkers:
     def done(self, task: Task, actor: Any) -> bool:
         """Run a chunk; whether the actor can take another."""
         task.actor = actor
-        stream = actor.run.options(num_returns="streaming").remote(*self.arguments, task.chunk.payload)
         try:
+            stream = actor.run.options(num_returns="streaming").remote(*self.arguments, task.chunk.payload)
             write((ray.get(event) for event in stream), ChunkBoard(self.rows, self.messages, task.chunk))
         except Stop:
             pass
-        except RayError as error:
+        except Exception as error:  # as above, or an event that cannot be read
             if isinstance(found := ended(error, task), Spent):
                 ray.kill(actor)
                 task.set_result(None)
             else:
                 task.set_exception(found)
             return False
-        task.set_result(None)
-        return True
+        with task.lock:
+            task.set_result(None)
+            return not task.killed
 
     def stalled(self, under_way: Collection[Future[None]]) -> bool:
         """Never: a cluster without room may have some later."""
@@ -140,12 +146,13 @@ class RayWorkers:
         for _ in self.threads:
             self.tasks.put(None)
         for actor in list(self.actors.values()):
-            ray.kill(actor)
+            with suppress(Exception):  # a cluster that is lost has ended them
+                ray.kill(actor)
         for thread in self.threads:
             thread.join()
 
 
-def ended(error: RayError, task: Task) -> BaseException:
+def ended(error: Exception, task: Task) -> BaseException:
     """What became of a chunk, as `Pool.submit` says it."""
     if isinstance(error, RayTaskError):
         return error.cause

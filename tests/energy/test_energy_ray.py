@@ -9,13 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import energy_functions
+import numpy as np
 import pytest
 import torch
 from test_energy_limits import alive, descendants, wait_for
 
 from egflow.energy import EnergyError, EnergyModel, as_energy, evaluate, load_energy
+from egflow.energy._run import Done, Started
+from egflow.energy._worker_task import Chunk
 
 X = torch.arange(24.0)[:, None].repeat(1, 2)
 here = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -25,6 +29,77 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("egflow.energy._worker_options.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"^backend='ray' needs the extra ray: pip install 'egflow\[ray\]'$"):
         as_energy(energy_functions.total, batch=False, workers=2, backend="ray")
+
+
+class Cluster:
+    """Ray, as far as the threads of its workers see it: actors that always start, and events that are themselves."""
+
+    def __init__(self) -> None:
+        self.killed: list[object] = []
+        self.ready = self.run = self  # of its only actor
+
+    def remote(self, *args: object, **options: object) -> Any:
+        if options:
+            return lambda actor: self
+        return iter([Started(0, 1), Done(0, np.zeros(1))]) if b"payload" in args else self
+
+    def options(self, **options: object) -> Cluster:
+        return self
+
+    def get(self, found: object) -> object:
+        return found
+
+    def kill(self, actor: object) -> None:
+        self.killed.append(actor)
+
+
+@pytest.fixture
+def without_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Cluster]]:
+    pool_ray = pytest.importorskip("egflow.energy._pool_ray")
+    cluster = Cluster()
+    for name, new in {"ray": cluster, "connect": lambda: None, "travelling": lambda call: b"", "PAUSE": 0.0}.items():
+        monkeypatch.setattr(pool_ray, name, new)
+    pool = pool_ray.RayWorkers(None, 1, None, 3)
+    yield pool, cluster
+    pool.close()
+
+
+CHUNK = Chunk(np.array([0]), "raise", b"payload")
+
+
+def test_a_lost_cluster_is_told_to_the_chunks(
+    without_cluster: tuple[Any, Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(found: object) -> object:
+        raise ConnectionError("the client is gone")
+
+    pool, cluster = without_cluster
+    pool.submit(CHUNK).result(timeout=10)
+    monkeypatch.setattr(cluster, "get", get)
+    assert isinstance(pool.submit(CHUNK).exception(timeout=10), ConnectionError), "of the chunk under way"
+    for _ in range(2):
+        assert "Ray starts no actor: the client is gone" in str(pool.submit(CHUNK).exception(timeout=10))
+
+
+def test_an_event_that_cannot_be_read_ends_its_chunk_alone(
+    without_cluster: tuple[Any, Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(found: object) -> object:
+        if isinstance(found, Started):
+            raise ValueError("no pickle")
+        return found
+
+    pool, cluster = without_cluster
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "get", get)
+        assert "no pickle" in str(pool.submit(CHUNK).exception(timeout=10))
+    assert pool.submit(CHUNK).exception(timeout=10) is None
+
+
+def test_to_cancel_a_chunk_that_is_done_kills_no_actor(without_cluster: tuple[Any, Cluster]) -> None:
+    pool, cluster = without_cluster
+    (done := pool.submit(CHUNK)).result(timeout=10)
+    assert not done.cancel() and not cluster.killed
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import energy_functions
@@ -12,6 +13,8 @@ import pytest
 import torch
 
 from egflow.energy import EnergyError, as_energy, evaluate, load_energy
+from egflow.energy._pool import Processes
+from egflow.energy._run import Call
 
 X = torch.arange(12.0)[:, None].repeat(1, 2)
 EXPECTED = (2 * torch.arange(12.0)).tolist()
@@ -95,6 +98,27 @@ def test_everything_dies():
 def test_no_worker_is_left_behind():
     evaluate(as_energy(energy_functions.total, batch=False, workers=2), X)
     assert not multiprocessing.active_children()
+
+
+def test_a_new_pool_is_given_time_to_import(monkeypatch):
+    """Minutes, from a cold network disk; a pool that was at work and takes up nothing more is given less."""
+    pool = Processes(Call(energy_functions.total, "total", False, False), 1, None, 4)
+    waiting, running = Future(), Future()
+    running.set_running_or_notify_cancel()
+    try:
+        monkeypatch.setattr("egflow.energy._pool.STALL", 0.0)
+        assert not pool.stalled([waiting])
+        assert not pool.stalled([waiting, running])
+        time.sleep(0.01)
+        assert pool.stalled([waiting])
+        pool.restart()
+        assert not pool.stalled([waiting]), "the workers are new ones"
+        monkeypatch.setattr("egflow.energy._pool.FIRST", 0.0)
+        pool.restart()
+        time.sleep(0.01)
+        assert pool.stalled([waiting])
+    finally:
+        pool.close()
 
 
 def test_functions_that_no_worker_could_find_are_refused():
