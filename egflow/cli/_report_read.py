@@ -15,6 +15,7 @@ from egflow.cli._folder import load_settings
 from egflow.cli._quote import show
 from egflow.page import Chart, Picture, loss_charts, rounds_charts, trend_charts
 from egflow.report import TiltReport
+from egflow.report._markup import cells
 
 _PLACES = ("run_dir", "resume", "device")  # of the run, no part of what it is
 _MOST_ROWS = 100_000  # of metrics.csv
@@ -63,7 +64,8 @@ def read_run(text: str) -> Told:
     report = TiltReport.load(member(path, "report.json"))
     notes: list[str] = []
     try:
-        table = _table(report)
+        table = report.table()
+        header, rows = cells(table)
         charts = [*trend_charts(report), *rounds_charts(report)]
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"{path / 'report.json'} is damaged: {type(error).__name__}: {error}") from error
@@ -72,20 +74,13 @@ def read_run(text: str) -> Told:
         settings,
         member(path, "config.yaml").read_text(encoding="utf-8"),
         report,
-        table,
+        (header, rows, str(table.caption or "")),
         charts,
         loss_charts(_history(path, notes)),
         _figures(path, notes),
         _repeat(settings, notes),
         notes,
     )
-
-
-def _table(report: TiltReport) -> tuple[list[str], list[list[str]], str]:
-    made = report.table()
-    header = [str(column.header) for column in made.columns]
-    rows = [[str(cell) for cell in row] for row in zip(*(column.cells for column in made.columns), strict=True)]
-    return header, rows, "" if made.caption is None else str(made.caption)
 
 
 def _history(path: Path, notes: list[str]) -> list[dict[str, str]]:
