@@ -40,7 +40,7 @@ def test_an_item_that_asks_for_too_much_memory_costs_itself_only():
 @linux
 def test_a_worker_that_filled_up_is_replaced():
     energy = as_energy(
-        energy_functions.keeps_twenty_megabytes, batch=False, workers=1, memory_limit=100, on_failure="forbid"
+        energy_functions.keeps_twenty_megabytes, batch=False, workers=1, memory_limit=110, on_failure="forbid"
     )
     values = evaluate(energy, X)
     assert values.forbidden.nonzero().flatten().tolist() == [5, 11], "each worker holds what five items left"
