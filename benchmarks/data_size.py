@@ -5,7 +5,7 @@ A fit of 200 steps, a tilt of 200 by the first coordinate at beta 1, and its rep
 is a process of its own.
 
 - `peak`: the most anonymous resident memory, less what the process had before, MB. Pages of the file do not count: the
-  kernel takes them back when memory is short. What is left grows by some 250 bytes a sample, whatever a sample is:
+  kernel takes them back when memory is short. What is left grows by some 150 bytes a sample, whatever a sample is:
   energies, weights and indices in float64, several at once.
 - `fit`, `tilt`: seconds by the clock, reading and checking included; the tilt's hold the energies and the report.
 """
