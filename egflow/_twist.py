@@ -46,11 +46,12 @@ def twist(
     made.base.load_state_dict(network.state_dict())
     flow.network = made.to(flow.shift)
     z = base.vocabulary.encode(inputs.x).to(base.device)
+    split = held_out_split(len(z))
     own, held_out = (
         Population(z[index], cell[index].to(base.device), Resample().prepare(log_s[index], log_s[index]))
-        for index in held_out_split(len(z))
+        for index in split
     )
-    states, held_out_states = (HiddenStates.of(made, part.x, base.vocabulary) for part in (own, held_out))
+    states, held_out_states = (HiddenStates.of(made, z[index], base.vocabulary) for index in split)
     problem = TwistMatching(base.vocabulary, own, held_out, (states, held_out_states))
     trained = train(flow.network, problem, steps=steps, batch_size=batch_size, seed=seed, options=options)
     flow.network, flow.history, flow.notes = trained.network, trained.history, trained.notes

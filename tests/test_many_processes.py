@@ -16,6 +16,7 @@ from torch import Tensor
 
 import egflow
 from egflow._group import Group, evaluate_together, group
+from egflow.cli._door import run
 from egflow.coupling import independent
 from egflow.network import MLP
 from egflow.objective import cefm
@@ -202,6 +203,12 @@ def torchrun(words: str, cwd: Path, verb: str = "train") -> subprocess.Completed
     )
 
 
+def test_a_benchmark_runs_in_one_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run("benchmark", ["suite=toys"]) == 2
+    assert "benchmark runs in one process: start it without torchrun" in capfd.readouterr().err
+
+
 def test_torchrun_from_the_command_line(tmp_path: Path) -> None:
     made = torchrun(f"{LINE} run_dir=run", tmp_path)
     assert made.returncode == 0, made.stderr
@@ -226,5 +233,3 @@ def test_torchrun_from_the_command_line(tmp_path: Path) -> None:
     assert held.returncode == 0 and held.stdout.count("Written to held") == 1, held.stderr
     again, first = (TiltReport.load(tmp_path / name) for name in ("held", "run"))
     assert again.energy_mean["generated"] == pytest.approx(first.energy_mean["generated"], abs=1e-4)
-    benchmark = torchrun("suite=toys", tmp_path, "benchmark")
-    assert "benchmark runs in one process" in benchmark.stderr

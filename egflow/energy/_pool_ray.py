@@ -119,7 +119,9 @@ class RayWorkers:
         """Run a chunk; whether the actor can take another."""
         task.actor = actor
         try:
-            stream = actor.run.options(num_returns="streaming").remote(*self.arguments, task.chunk.payload)
+            # the next event is sent once this one is read: a worker that is killed has told which item it was at
+            how = actor.run.options(num_returns="streaming", _generator_backpressure_num_objects=1)
+            stream = how.remote(*self.arguments, task.chunk.payload)
             write((ray.get(event) for event in stream), ChunkBoard(self.rows, self.messages, task.chunk))
         except Stop:
             pass

@@ -20,6 +20,7 @@ submitit = [
 LAUNCHERS = [pytest.param(JOBLIB, id="joblib"), pytest.param(SUBMITIT, id="submitit", marks=submitit)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_all_runs_end_whole_and_apart(tmp_path: Path, launcher: str) -> None:
     result = shell(f"{LINE} {launcher} beta=1,2", tmp_path)

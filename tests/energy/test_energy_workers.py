@@ -169,4 +169,5 @@ def test_a_script_with_threads_running(tmp_path, guarded):
     if guarded:
         assert done.stdout == f"{[2.0] * 6}\n", done.stderr
     else:
-        assert done.returncode == 1 and "__name__ == '__main__'" in done.stderr.splitlines()[-1], done.stderr
+        # workers, which run the script too, may say so after it
+        assert done.returncode == 1 and "a script that uses workers starts its work under" in done.stderr, done.stderr
