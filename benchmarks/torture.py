@@ -119,7 +119,12 @@ def on_disk(kind: str, folder: Path, disk: str, rng: random.Random, took: float,
             return {"stopped": "not run: mount is not allowed here"}
         try:
             if disk == "read-only":
-                stopped(kind, place / "run", signal.SIGKILL, rng.uniform(0.3, 0.9) * took)
+                after = rng.uniform(0.3, 0.9) * took
+                stopped(kind, place / "run", signal.SIGKILL, after)
+                while (place / "run" / "report.json").exists():  # it had finished: a disk cannot hurt it any more
+                    shutil.rmtree(place / "run")
+                    after /= 2
+                    stopped(kind, place / "run", signal.SIGKILL, after)
                 subprocess.run(["mount", "-o", "remount,ro", place], check=True)
             process = start(kind, place / "run")
             said = process.communicate()[1].decode().strip().splitlines()

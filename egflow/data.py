@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ CACHE = Path.home() / ".cache" / "egflow" / "data"
 SUFFIXES = (".npy", ".parquet")
 _NO_RESERVE = 0x4000  # MAP_NORESERVE of Linux, which mmap names from Python 3.13 on
 _LONG = 2**63 - 1
-_ROWS = 65_536  # of a row group that are in memory at once
+_NUMBERS = 2**22  # of a row group that are in memory at once
 
 
 def open_samples(file: str | Path, columns: Sequence[str] | None = None, *, cache: str | Path | None = None) -> Tensor:
@@ -168,7 +169,7 @@ def _copy(source: pq.ParquetFile, names: list[str], shape: tuple[int, ...], dtyp
     header = {"descr": dtype.str, "fortran_order": False, "shape": (source.metadata.num_rows, *shape)}
     with place.open("wb") as out:
         np.lib.format.write_array_header_2_0(out, header)
-        for batch in source.iter_batches(batch_size=_ROWS, columns=names):
+        for batch in source.iter_batches(batch_size=max(1, _NUMBERS // math.prod(shape)), columns=names):
             parts = [_checked(_numbers(batch.column(name), name), f"column {name!r}") for name in names]
             rows = np.stack(parts, axis=1) if parts[0].ndim == 1 else parts[0]
             if rows.shape[1:] != shape:

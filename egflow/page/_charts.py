@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from egflow.page._blocks import Intervals
 from egflow.page._drawn import Drawn
 from egflow.report import TiltReport
 from egflow.report._canvas import plane, span
+from egflow.report._figures import series
 from egflow.report._figures_tokens import length_bins
 from egflow.report._tokens import lengths
 from egflow.weights import normalise
@@ -196,7 +197,7 @@ def loss_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
     charts = []
     for name, rows in list(stages.items())[:8]:
         lines = [
-            _line(words, role, *map(_thinned, _columns(rows, key)))
+            _line(words, role, *(_thinned(part.tolist()) for part in series(rows, key)))
             for words, role, key in (("training loss", "target", "loss"), ("held-out loss", "made", "held_out_loss"))
         ]
         lines = [line for line in lines if len(line["x"]) > 1]
@@ -211,20 +212,6 @@ def intervals_chart(block: Intervals) -> Chart:
     said = ", ".join(f"{name} {value:.4g}" + (f" ± {error:.2g}" if error else "") for name, value, error in block.rows)
     rows = [{"name": name, "value": float(value), "error": error} for name, value, error in block.rows]
     return Chart(block.title, f"{block.title}: {said}.", {"kind": "intervals", "rows": rows})
-
-
-def _columns(rows: Iterable[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    """Steps and finite values of a column; there may be empty cells and text."""
-    steps, values = [], []
-    for row in rows:
-        try:
-            step, value = float(row["step"]), float(row[key])
-        except (KeyError, TypeError, ValueError):
-            continue
-        if math.isfinite(step) and math.isfinite(value):
-            steps.append(step)
-            values.append(value)
-    return steps, values
 
 
 def _thinned(values: list[float]) -> list[float]:

@@ -153,7 +153,7 @@ def _one_dimension(panels: Sequence[tuple[np.ndarray, np.ndarray, str, str]]) ->
     return figure
 
 
-def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+def series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and finite values of one column; metrics.csv has empty cells and text."""
     steps, values = [], []
     for row in rows:
@@ -161,7 +161,7 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np
             step, value = float(row["step"]), float(row[key])
         except (KeyError, TypeError, ValueError):
             continue
-        if math.isfinite(value):
+        if math.isfinite(step) and math.isfinite(value):
             steps.append(step)
             values.append(value)
     return np.array(steps), np.array(values)
@@ -181,17 +181,17 @@ def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for row in history:
         stages.setdefault(str(row.get("stage") or "train"), []).append(row)
-    stages = {name: rows for name, rows in stages.items() if len(_series(rows, "loss")[0])}
+    stages = {name: rows for name, rows in stages.items() if len(series(rows, "loss")[0])}
     if not stages:
         return None
     columns = min(len(stages), 4)
     lines = -(-len(stages) // columns)
     figure, axes = canvas(lines, columns, 5.2 * columns + 0.8, 3.4 * lines)
     for axis, (name, rows) in zip(axes.flat, stages.items(), strict=False):
-        step, loss = _series(rows, "loss")
+        step, loss = series(rows, "loss")
         axis.plot(step, loss, color=TARGET, alpha=0.25, linewidth=0.8)
         axis.plot(step, _smooth(loss), color=TARGET, linewidth=1.8, label="training loss")
-        step, held = _series(rows, "held_out_loss")
+        step, held = series(rows, "held_out_loss")
         if len(step):
             axis.plot(step, held, color=MADE, linewidth=1.4, marker="o", markersize=3.5, label="held-out loss")
             loss = np.concatenate((loss, held))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -67,8 +69,6 @@ def test_the_report_says_what_is_exact():
 
 
 def test_training_does_not_depend_on_how_a_batch_is_cut():
-    from dataclasses import replace
-
     whole = fit("masked", batch_size=30)
     cut = fit("masked", batch_size=30, options=replace(QUIET, accumulate=3))
     for a, b in zip(whole.network.parameters(), cut.network.parameters(), strict=True):
@@ -147,3 +147,8 @@ def test_refusals():
     ):
         with pytest.raises(ValueError, match=words):
             call()
+
+
+def test_a_twist_refuses_to_be_compiled() -> None:
+    with pytest.raises(ValueError, match="compile=True is for a network trained whole"):
+        egflow.tilt(fit(), ones, 1.0, method="twist", steps=2, options=replace(QUIET, compile=True))

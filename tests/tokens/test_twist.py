@@ -396,10 +396,3 @@ def test_sample_weights_count_in_the_cells() -> None:
 
 def test_place_of_all() -> None:
     assert place_of(SPACE, SPACE).tolist() == list(range(121))
-
-
-def test_a_twist_refuses_to_be_compiled() -> None:
-    words = torch.randint(0, 3, (100, 4), generator=torch.Generator().manual_seed(0))
-    base = egflow.fit(words, vocab_size=3, steps=2, options=QUIET)
-    with pytest.raises(ValueError, match="compile=True is for a network trained whole"):
-        egflow.tilt(base, lambda x: x[:, 0].float(), 1.0, steps=2, options=egflow.TrainingOptions(compile=True))
