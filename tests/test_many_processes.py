@@ -80,6 +80,17 @@ def accounts() -> dict[str, list[float]]:
     return found
 
 
+def asked_about_tokens() -> int:
+    """How many sequences this process asks an energy about, for a tilt and its report, corrected weights included."""
+    words = torch.randint(0, 4, (300, 5), generator=torch.Generator().manual_seed(1))
+    few: dict[str, Any] = {"steps": 5, "batch_size": 32, "options": QUIET}
+    speech = egflow.fit(words, vocab_size=4, **few)
+    ASKED.clear()
+    flow = egflow.tilt(speech, lambda x: counted(x.float()), 1.0, data=words, method="cefm", **few)
+    assert flow.report is not None and flow.report.correction is not None
+    return sum(ASKED)
+
+
 def in_folder(folder: Path) -> Tensor:
     """The weights after forty steps, with checkpoints."""
     options = TrainingOptions(progress="quiet", folder=folder, checkpoint_every=20, resume=True)
@@ -133,6 +144,7 @@ def work(rank: int, folder: str) -> None:
     found = {"asked": asked, "energies": energies, "calls": values.calls, "cases": all_cases()}
     found["in folder"] = in_folder(Path(folder, "run"))
     found["account"] = accounts()
+    found["tokens asked"] = asked_about_tokens()
     torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -178,6 +190,10 @@ def test_energies_are_asked_for_once(two: list[dict[str, Any]]) -> None:
     assert [one["asked"] for one in two] == [150, 150] and two[0]["calls"] == 300
     assert torch.equal(two[0]["energies"], two[1]["energies"])
     assert torch.equal(two[0]["energies"], points()[:, 0].double())
+
+
+def test_an_energy_of_tokens_is_asked_once_for_a_report_too(two: list[dict[str, Any]]) -> None:
+    assert sum(one["tokens asked"] for one in two) == asked_about_tokens() > 300
 
 
 def test_one_process_is_a_group_of_its_own() -> None:
