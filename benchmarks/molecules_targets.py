@@ -3,7 +3,11 @@
 One forecast of seven energies |logP − target| on the prior (`method="twist"`, 20,000 draws, a vector of betas) serves
 all seven targets. At each, 250 molecules are delivered with beta 4, corrected by exact weights from 1,000 to 8,000
 proposals; `n_eff` says how many of the delivered are effective. Where n_eff is a handful the prior holds hardly such a
-molecule, and the error is that of the few: rounds are for that. The time of the one training is not in the table.
+molecule, and the error is that of the few. The time of the one training is not in the table.
+
+`rounds`: for the targets past the data (6 to 10), 1,000 draws of the flow that `rounds="auto"` leaves, which edits the
+best molecules known and asks about 4,000 in all; beta 20, more than the prior's density falls by a unit of logP there.
+Not corrected, invalid draws left out and counted; `rounds: unique` among the valid; `CPU minutes, rounds`: all of it.
 
 `theirs`, `theirs, fast`: exact and Taylor-approximated guidance of Nisonoff et al., "Unlocking Guidance for Discrete
 State-Space Diffusion and Flow Models" (ICLR 2025, arXiv 2406.01572), 1,000 samples a target on QM9 in 176–308 and 9–22
@@ -21,12 +25,15 @@ from pathlib import Path
 
 import torch
 from egflow_molecules.decoders import mols
+from egflow_molecules.energies import LogP
 from egflow_molecules.pretrained import prior
 from egflow_molecules.smiles import decode
 from rdkit.Chem.Crippen import MolLogP  # pyright: ignore[reportAttributeAccessIssue]  made at run time
 from torch import Tensor
 
+import egflow
 from egflow._correct import correction_log_weights
+from egflow._files import write_text
 from egflow._tilt_inputs import TiltInputs
 from egflow._twist import twist
 from egflow.energy import EnergyModel, evaluate
@@ -39,6 +46,8 @@ TARGETS = (-2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 THEIRS = (0.81, 0.66, 0.59, 0.62, 0.72, 0.93, 1.52)
 FAST = (0.79, 0.64, 0.63, 0.60, 0.71, 1.01, 1.74)
 BETA = 4.0
+PAST = (6.0, 8.0, 10.0)
+SEARCH_BETA, CALLS, SEARCH_STEPS, MADE = 20.0, 4_000, 128, 1_000
 
 
 class Distance(EnergyModel):
@@ -108,6 +117,33 @@ def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
                 "unique": round(len(set(decode(made))) / n, 3),
                 "CPU minutes, sampling": round(seconds / 60, 1),
             }
-            file.write_text(json.dumps(row))
-    yield from (json.loads(file.read_text()) for file in files)
+            write_text(file, json.dumps(row))
+    for target, file in zip(TARGETS, files, strict=True):
+        past = cells / f"{target:g}-rounds.json"
+        if target in PAST and not past.exists():
+            write_text(past, json.dumps(searched(target, quick)))
+        yield json.loads(file.read_text()) | (json.loads(past.read_text()) if target in PAST else {})
     shutil.rmtree(cells)
+
+
+def searched(target: float, quick: bool) -> dict[str, object]:
+    """The columns of rounds for one target."""
+    started = time.process_time()
+    calls, steps, n = (300, 8, 50) if quick else (CALLS, SEARCH_STEPS, MADE)
+    options = TrainingOptions(learning_rate=3e-3, autocast=True, progress="plain")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few effective draws: this is a search
+        flow = egflow.tilt(
+            prior(), LogP(target=target), SEARCH_BETA, rounds="auto", max_calls=calls, steps=steps, batch_size=128,
+            options=options,
+        )  # fmt: skip
+    made = flow.sample(n, seed=3)
+    error = evaluate(Distance(target), made, allow_all_forbidden=True)
+    valid = ~error.forbidden
+    names = [name for name, is_valid in zip(decode(made), valid.tolist(), strict=True) if is_valid]
+    return {
+        "rounds": round(float(error.values[valid].mean()), 2),
+        "rounds: valid": round(float(valid.double().mean()), 3),
+        "rounds: unique": round(len(set(names)) / len(names), 3),
+        "CPU minutes, rounds": round((time.process_time() - started) / 60, 1),
+    }
