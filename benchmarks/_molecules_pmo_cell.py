@@ -91,6 +91,7 @@ def reinvent(base: TokenFlow, task: str, seed: int, calls: int) -> tuple[list[st
     keys: list[str] = []
     scores: list[float] = []
     rows: list[Tensor] = []
+    told: list[Tensor] = []  # log p of rows
     place: dict[str, int] = {}
     words, number = base.vocabulary, 0
     while len(scores) < calls and number < MOST:
@@ -101,6 +102,7 @@ def reinvent(base: TokenFlow, task: str, seed: int, calls: int) -> tuple[list[st
         names = EDITOR.keys(x)
         new = [i for i, name in enumerate(names) if name is not None and name not in place and name not in names[:i]]
         new = new[: calls - len(scores)]
+        log_p = base.log_prob(x)
         if new:
             found = (-evaluate(energy, x[new], allow_all_forbidden=True).energy).clamp(min=0.0).tolist()
             for i, score in zip(new, found, strict=True):
@@ -108,16 +110,18 @@ def reinvent(base: TokenFlow, task: str, seed: int, calls: int) -> tuple[list[st
                 keys.append(str(names[i]))
                 scores.append(score)
                 rows.append(x[i])
+                told.append(log_p[i])
         own = torch.tensor([scores[place[name]] if name in place else 0.0 for name in names])
         if len(scores) >= 100:
             top = sorted(range(len(scores)), key=lambda i: -scores[i])[:100]
             share = torch.tensor([scores[i] for i in top]) + 1e-6
             picked = torch.multinomial(share, REPLAY, generator=torch.Generator().manual_seed(mix(seed, 41, number)))
             x = torch.cat([x, torch.stack([rows[top[i]] for i in picked.tolist()])])
+            log_p = torch.cat([log_p, torch.stack([told[top[i]] for i in picked.tolist()])])
             own = torch.cat([own, torch.tensor([scores[top[i]] for i in picked.tolist()])])
         z = words.encode(x).to(base.device)
         point = Sequential().point(z, words)
-        target = base.log_prob(x) + SIGMA * own.to(base.device).double()
+        target = log_p.to(base.device) + SIGMA * own.to(base.device).double()
         with torch.autocast(base.device.type, torch.bfloat16):
             log_q = row_log_prob(flow.network, point, words)
         loss = (target.to(log_q) - log_q).square().mean()
