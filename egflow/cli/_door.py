@@ -9,6 +9,7 @@ from typing import NoReturn, TextIO
 
 from omegaconf import OmegaConf
 
+from egflow.cli._allocator import keep_freed_memory
 from egflow.cli._beta import check_together
 from egflow.cli._compose import Arguments, Settings, compose
 from egflow.cli._help import help_text
@@ -26,6 +27,7 @@ def enter(command: str, argv: Sequence[str] | None = None) -> NoReturn:
     warnings.showwarning = _show_warning
     warnings.simplefilter("once", UserWarning)
     install_signals()
+    keep_freed_memory()
     sys.exit(run(command, arguments))
 
 
