@@ -1,9 +1,8 @@
 """Sphinx settings of egflow's docs: `sphinx-build -W docs docs/_build` from the top of a clone, no network needed.
 
-Notebooks (tutorials/) are shown and not run; EGFLOW_DOCS_EXECUTE=1 runs them and shows what they print.
+Notebooks (tutorials/) are not run; what they printed is kept in tutorials/outputs, see _ext/run_notebooks.py.
 """
 
-import os
 import sys
 import tomllib
 from pathlib import Path
@@ -28,15 +27,14 @@ extensions = [
     "mathml",
     "public_api",
     "config_reference",
+    "kept_outputs",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "tutorials/outputs"]
 suppress_warnings = ["toc.empty_glob"]  # benchmarks' pages are generated, and a fresh tree may have none yet
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
-nb_execution_mode = "force" if os.environ.get("EGFLOW_DOCS_EXECUTE") == "1" else "off"
-nb_execution_raise_on_error = True
-nb_execution_timeout = -1
+nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # the default is a script of another host
 
 default_role = "py:obj"  # single backticks in docstrings are names

@@ -1,8 +1,8 @@
 """What a domain is: a plug-in that brings data, a network, energies, pictures and metrics of its own.
 
 A domain package publishes an entry point in the group ``egflow.domains`` that points at a `DomainSpec`. The spec is
-cheap to import (neither torch nor the domain's extra), so that ``--help`` and a listing of domains stay fast, and a
-missing extra can be named. The `Domain` itself is imported only when it is used.
+imported at every start, so it needs none of the domain's extra and imports nothing heavy: a missing extra can be named.
+The `Domain` itself is imported only when it is used.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ class DomainSpec:
         name: what ``domain=`` says on the command line.
         package: the importable package; its Hydra configs are in ``<package>.conf``.
         implementation: ``module:Class`` of the `Domain`, imported on use.
-        extra: the extra of the distribution that installs what it needs, as ``pip install 'egflow[extra]'``.
         help: one line for ``--help``.
-        requires: modules the extra brings; checked before the implementation is imported.
+        extra: egflow's extra that installs what it needs, as ``pip install 'egflow[extra]'``; of a package of one's own
+            nothing.
+        requires: modules it needs; checked before the implementation is imported.
         decode: ``module:function`` of what `Flow.decode` makes of samples (batch, *event), or nothing.
         decoders: ``module:MAPPING`` of the domain's decoders, for energies in Python (`Domain.decoders` are the same).
         editor: ``module:OBJECT`` of what a search needs to know of the domain's sequences (`egflow.rounds.Editor`), or
@@ -54,8 +55,8 @@ class DomainSpec:
     name: str
     package: str
     implementation: str
-    extra: str
     help: str
+    extra: str = ""
     requires: tuple[str, ...] = ()
     decode: str = ""
     decoders: str = ""
@@ -75,8 +76,9 @@ class DomainSpec:
         """The object at ``module:name`` of the domain's package. Raises ModuleNotFoundError as `load`."""
         missing = [module for module in self.requires if importlib.util.find_spec(module) is None]
         if missing:
+            wanted = f"'egflow[{self.extra}]'" if self.extra else " ".join(missing)
             raise ModuleNotFoundError(
-                f"domain={self.name} needs {', '.join(missing)}: install it with  pip install 'egflow[{self.extra}]'"
+                f"domain={self.name} needs {', '.join(missing)}: install it with  pip install {wanted}"
             )
         module, _, name = place.partition(":")
         return getattr(importlib.import_module(module), name)

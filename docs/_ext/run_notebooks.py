@@ -1,16 +1,23 @@
 """Runs notebooks of the docs from their text, each in a folder of its own, and says how long each took.
 
+What they print in full is kept in docs/tutorials/outputs, which is what the site shows.
+
 python docs/_ext/run_notebooks.py                                         all tutorials, in full
 EGFLOW_DOCS_SHORT=1 python docs/_ext/run_notebooks.py docs/tutorials/first_energy.md     one, with few steps
 """
 
 from __future__ import annotations
 
+import datetime
+import json
+import os
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
+from kept_outputs import OUTPUTS, kept
 from myst_nb.core.read import read_myst_markdown_notebook
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -25,7 +32,7 @@ def notebooks() -> list[Path]:
 
 
 def run(page: Path) -> float:
-    """Run one page's cells in an empty folder. Returns the seconds.
+    """Run one page's cells in an empty folder, and keep what they print unless it was a short run. Returns the seconds.
 
     Raises:
         CellExecutionError: for a cell that fails, with what was printed until then (a ``!command`` says why it failed).
@@ -39,7 +46,18 @@ def run(page: Path) -> float:
             outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
             error.add_note("".join(output.get("text", "") for output in outputs)[-4_000:])
             raise
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    if os.environ.get("EGFLOW_DOCS_SHORT") != "1":
+        OUTPUTS.mkdir(exist_ok=True)
+        text = json.dumps(kept(notebook, seconds, where()), indent=1, ensure_ascii=False, sort_keys=True)
+        (OUTPUTS / f"{page.stem}.json").write_text(text + "\n", encoding="utf-8")
+    return seconds
+
+
+def where() -> str:
+    """When and on what this is."""
+    today = datetime.date.today()
+    return f"{today.day} {today:%B %Y}, egflow {version('egflow')}, torch {version('torch')}, {os.cpu_count()} cores"
 
 
 def main(files: list[str]) -> int:

@@ -61,7 +61,10 @@ class Arguments:
         flags = [argument for argument in argv if argument.startswith("-")]
         for flag in flags:
             if flag not in ("-m", "--multirun", "--cfg"):
-                raise ValueError(f"unknown flag {flag}. Flags: --help, --version, --cfg, --multirun")
+                raise ValueError(
+                    f"unknown flag {flag}. Flags: --help, --version, --cfg, --multirun; settings are key=value, as "
+                    "trainer.steps=100"
+                )
         for argument in (a for a in argv if a not in flags):
             key, sign, value = argument.partition("=")
             if not sign or not key:

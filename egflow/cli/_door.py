@@ -74,7 +74,7 @@ def _run(command: str, argv: list[str]) -> int:
 
 
 def _work(command: str) -> Callable[..., int]:
-    """The function behind a command; its module is imported only now, for torch takes a while."""
+    """The function behind a command; its module is imported only now, for it takes a while."""
     if command == "train":
         from egflow.cli._train import train as work
     elif command == "sample":

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from egflow.energy._check import check_inputs, check_output
 from egflow.energy._collect import collect
 from egflow.energy._decode import Decoder
-from egflow.energy._errors import EnergyError, own_message
+from egflow.energy._errors import EnergyError, own_message, where_raised
 from egflow.energy._fingerprint import fingerprint
 from egflow.energy._model import EnergyModel
 from egflow.energy._run import Call, Policy, first_failure
@@ -67,7 +67,8 @@ class CallableEnergy(EnergyModel):
             index = first_failure(self.call.raw, x, condition, 0, x.shape[0])
             place = None if index is None else index + (tally.offset if tally else 0)
             where = f"on a batch of {x.shape[0]}" if place is None else f"for item {place}"
-            raise EnergyError(f"energy {self.call.name} failed {where}: {own_message(error)}", place) from error
+            said = own_message(error) + where_raised(error, self.call.fn)
+            raise EnergyError(f"energy {self.call.name} failed {where}: {said}", place) from error
         return check_output(value, x.shape[0], self.call.name)
 
     @property

@@ -58,8 +58,8 @@ def load_energy(text: str, options: Mapping[str, Any] | None = None) -> EnergyMo
 def from_file(file: str, text: str) -> ModuleType:
     if not Path(file).is_file():
         folder = Path(file).parent
-        near = get_close_matches(Path(file).name, [p.name for p in folder.glob("*.py")], n=1) if folder.is_dir() else []
-        hint = f" Did you mean {folder / near[0]}?" if near else ""
+        near = get_close_matches(Path(file).stem, [p.stem for p in folder.glob("*.py")], n=1) if folder.is_dir() else []
+        hint = f" Did you mean {folder / near[0]}.py?" if near else ""
         raise ValueError(f"energy {text}: there is no file {Path(file).resolve()}.{hint}")
     return imported(lambda: load_file(file), text)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from egflow.energy._check import check_output
-from egflow.energy._errors import EnergyError, own_message
+from egflow.energy._errors import EnergyError, own_message, where_raised
 
 Items = Tensor | Sequence[Any]
 Policy = Literal["raise", "forbid"]
@@ -107,7 +107,7 @@ def run_span(call: Call, items: Items, condition: Tensor | None, lo: int, hi: in
             try:
                 value = as_number(call.raw(items[index], None if condition is None else condition[index]))
             except (Exception, SystemExit) as error:  # the energy is foreign code: whatever it raises is the item's
-                yield Failed(index, own_message(error), error)
+                yield Failed(index, own_message(error) + where_raised(error, call.fn), error)
             else:
                 yield from judged(index, np.array([value]))
         return
@@ -115,7 +115,7 @@ def run_span(call: Call, items: Items, condition: Tensor | None, lo: int, hi: in
     try:
         raw = call.raw(items[lo:hi], None if condition is None else condition[lo:hi])
     except (Exception, SystemExit) as error:
-        failed = Failed(lo, own_message(error), error)
+        failed = Failed(lo, own_message(error) + where_raised(error, call.fn), error)
     else:
         yield from judged(lo, check_output(raw, hi - lo, call.name).detach().to("cpu", torch.float64).numpy())
         return
