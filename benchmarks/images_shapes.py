@@ -14,6 +14,7 @@ it, one thread, bfloat16. The goal is .05 in the four total variations.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,7 @@ def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:
         if not file.exists():
             write_text(file, json.dumps(rows_of(base, name, energy, beta, x, folder, part), indent=1) + "\n")
         yield from json.loads(file.read_text())
+    shutil.rmtree(folder)
 
 
 def fitted(x: Tensor, folder: Path, steps: int) -> Flow:
