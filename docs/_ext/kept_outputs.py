@@ -52,9 +52,10 @@ def put(notebook: NotebookNode, found: dict[str, Any]) -> NotebookNode:
     """The notebook with the outputs that were found, and a line below its title that says what they are."""
     if found["code"] != code_of(notebook):
         return notebook
-    outputs = iter(found["outputs"])
-    for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
-        cell.outputs, cell.execution_count = [from_dict(output) for output in next(outputs)], number + 1
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, (cell, outputs) in enumerate(zip(cells, found["outputs"], strict=True)):
+        cell.execution_count = number + 1  # a rich table leaves the empty line of its print behind it
+        cell.outputs = [from_dict(one) for one in outputs if one["output_type"] != "stream" or one["text"].strip()]
     title = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
     head, _, rest = title.source.partition("\n")
     title.source = f"{head}\n\n*{duration(found['seconds'])}; what it printed below is of {found['where']}.*\n{rest}"

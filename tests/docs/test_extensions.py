@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["docstrings", "mathml", "public_api", "config_reference"])
+@pytest.mark.parametrize("name", ["docstrings", "mathml", "public_api", "config_reference", "kept_outputs"])
 def test_doctests_of_the_extensions(name: str) -> None:
     pytest.importorskip("sphinx")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
