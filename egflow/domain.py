@@ -38,9 +38,9 @@ class DomainSpec:
         name: what ``domain=`` says on the command line.
         package: the importable package; its Hydra configs are in ``<package>.conf``.
         implementation: ``module:Class`` of the `Domain`, imported on use.
-        help: one line for ``--help``.
         extra: egflow's extra that installs what it needs, as ``pip install 'egflow[extra]'``; of a package of one's own
             nothing.
+        help: one line for ``--help``.
         requires: modules it needs; checked before the implementation is imported.
         decode: ``module:function`` of what `Flow.decode` makes of samples (batch, *event), or nothing.
         decoders: ``module:MAPPING`` of the domain's decoders, for energies in Python (`Domain.decoders` are the same).
@@ -55,8 +55,8 @@ class DomainSpec:
     name: str
     package: str
     implementation: str
-    help: str
     extra: str = ""
+    help: str = ""
     requires: tuple[str, ...] = ()
     decode: str = ""
     decoders: str = ""
