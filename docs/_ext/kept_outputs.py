@@ -54,12 +54,24 @@ def put(notebook: NotebookNode, found: dict[str, Any]) -> NotebookNode:
         return notebook
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, (cell, outputs) in enumerate(zip(cells, found["outputs"], strict=True)):
-        cell.execution_count = number + 1  # a rich table leaves the empty line of its print behind it
-        cell.outputs = [from_dict(one) for one in outputs if one["output_type"] != "stream" or one["text"].strip()]
+        cell.execution_count = number + 1
+        cell.outputs = [from_dict(output) for output in outputs if says_something(output)]
     title = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
     head, _, rest = title.source.partition("\n")
     title.source = f"{head}\n\n*{duration(found['seconds'])}; what it printed below is of {found['where']}.*\n{rest}"
     return notebook
+
+
+def says_something(output: dict[str, Any]) -> bool:
+    """Whether a reader wants it: not the empty line that a rich table's print leaves, nor what `axis.legend()` returns.
+
+    >>> says_something({"output_type": "stream", "text": "\\n"})
+    False
+    """
+    if output["output_type"] == "stream":
+        return bool(output["text"].strip())
+    data = output.get("data", {})
+    return set(data) != {"text/plain"} or not data["text/plain"].startswith("<matplotlib.")
 
 
 def duration(seconds: int) -> str:
