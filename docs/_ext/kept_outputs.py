@@ -55,23 +55,23 @@ def put(notebook: NotebookNode, found: dict[str, Any]) -> NotebookNode:
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, (cell, outputs) in enumerate(zip(cells, found["outputs"], strict=True)):
         cell.execution_count = number + 1
-        cell.outputs = [from_dict(output) for output in outputs if says_something(output)]
+        cell.outputs = [from_dict(output) for output in outputs if says_something(output, outputs)]
     title = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
     head, _, rest = title.source.partition("\n")
     title.source = f"{head}\n\n*{duration(found['seconds'])}; what it printed below is of {found['where']}.*\n{rest}"
     return notebook
 
 
-def says_something(output: dict[str, Any]) -> bool:
+def says_something(output: dict[str, Any], outputs: list[dict[str, Any]]) -> bool:
     """Whether a reader wants it: not the empty line that a rich table's print leaves, nor what `axis.legend()` returns.
 
-    >>> says_something({"output_type": "stream", "text": "\\n"})
+    >>> says_something({"output_type": "stream", "text": "\\n"}, [])
     False
     """
     if output["output_type"] == "stream":
         return bool(output["text"].strip())
-    data = output.get("data", {})
-    return set(data) != {"text/plain"} or not data["text/plain"].startswith("<matplotlib.")
+    is_value = output["output_type"] == "execute_result" and set(output["data"]) == {"text/plain"}
+    return not (is_value and any("image/png" in other.get("data", {}) for other in outputs))
 
 
 def duration(seconds: int) -> str:
