@@ -12,8 +12,8 @@ _NEVER = 2**31 - 1
 def keep_freed_memory() -> None:
     """Have glibc reuse freed blocks, large ones too, where it would give them back to the system after every step.
 
-    The system zeroes each page anew when it is asked for again: a fifth of a U-Net's training time and of sampling by a
-    small MLP, in CPU seconds, with no more memory at the peak. Without glibc nothing happens.
+    The system zeroes each page anew when it is asked for again: a fifth of a U-Net's training time, in CPU seconds. The
+    price is a higher peak of memory (``suite=freed_memory``). Without glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return

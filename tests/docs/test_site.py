@@ -149,6 +149,22 @@ def test_the_home_picture_goes_with_the_scheme(address: str, browser_page: Brows
         assert [Path(src).stem for src in seen] == ["home-dark" if dark else "home-light"]
 
 
+def test_charts_turn_dark_and_pictures_do_not(address: str, browser_page: BrowserPage) -> None:
+    for dark in (False, True):
+        for name, is_chart in (("rounds", True), ("images", False)):
+            watched = browser_page(*DESKTOP, dark=dark)
+            watched.page.goto(f"{address}/{name}.html")
+            filtered = watched.page.evaluate("getComputedStyle(document.querySelector('article img')).filter")
+            assert (filtered != "none") == (dark and is_chart), (name, dark, filtered)
+
+
+def test_tutorials_show_what_they_printed(site: Path) -> None:
+    for page in (ROOT / "docs" / "tutorials").glob("*.md"):
+        text = (site / "tutorials" / f"{page.stem}.html").read_text(encoding="utf-8")
+        assert "what it printed below is of" in text and "cell_output" in text, page.stem
+    assert "within noise" in (site / "tutorials" / "first_energy.html").read_text(encoding="utf-8")
+
+
 def test_every_public_name_is_described(site: Path) -> None:
     api = importlib.import_module("public_api")
     texts = {file.stem: file.read_text(encoding="utf-8") for file in (site / "reference" / "api").glob("*.html")}
