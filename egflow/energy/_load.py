@@ -36,7 +36,7 @@ def load_energy(text: str, options: Mapping[str, Any] | None = None) -> EnergyMo
     """
     file, colon, name = text.rpartition(":")
     if text.endswith(".py") and not (colon and file.endswith(".py")):
-        raise ValueError(f"energy {text} names a file but no function; write {text}:function")
+        raise ValueError(f"{text} names a file but no function; write {text}:function")
     if colon and file.endswith(".py"):
         module, shown = from_file(file, text), file
         found = find(module, name, shown)
@@ -46,13 +46,13 @@ def load_energy(text: str, options: Mapping[str, Any] | None = None) -> EnergyMo
         try:
             return found()
         except Exception as error:  # the class is foreign code
-            raise ValueError(f"energy {text} cannot be made without arguments: {one_line(error)}") from error
+            raise ValueError(f"{text} cannot be made without arguments: {one_line(error)}") from error
     if isinstance(found, EnergyModel):
         return found
     try:
         return as_energy(found, name=f"{Path(file).name}:{name}" if colon else None, **(options or {}))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"energy {text} cannot be used: {error}") from error
+        raise ValueError(f"{text} cannot be used: {error}") from error
 
 
 def from_file(file: str, text: str) -> ModuleType:
@@ -60,14 +60,14 @@ def from_file(file: str, text: str) -> ModuleType:
         folder = Path(file).parent
         near = get_close_matches(Path(file).stem, [p.stem for p in folder.glob("*.py")], n=1) if folder.is_dir() else []
         hint = f" Did you mean {folder / near[0]}.py?" if near else ""
-        raise ValueError(f"energy {text}: there is no file {Path(file).resolve()}.{hint}")
+        raise ValueError(f"{text}: there is no file {Path(file).resolve()}.{hint}")
     return imported(lambda: load_file(file), text)
 
 
 def from_dotted(text: str) -> Any:
     parts = text.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise ValueError(f"energy {text} is neither package.module.name nor file.py:function, nor a preset's name")
+        raise ValueError(f"{text} is neither package.module.name nor file.py:function, nor a preset's name")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # at the end, so that it hides nothing that is installed
     found: Any = None
@@ -77,7 +77,7 @@ def from_dotted(text: str) -> Any:
         if importable(module):
             found, rest = imported(lambda module=module: importlib.import_module(module), text), parts[depth:]
         elif found is None:
-            raise ValueError(f"energy {text}: there is no module {module}; for a file write  file.py:function")
+            raise ValueError(f"{text}: there is no module {module}; for a file write  file.py:function")
         else:
             break
     for index, name in enumerate(rest):
@@ -101,7 +101,7 @@ def imported(load: Callable[[], ModuleType], text: str) -> ModuleType:
         where = (
             "" if isinstance(error, SyntaxError) else f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
         )
-        raise ValueError(f"energy {text} failed at import: {one_line(error)}{where}") from error
+        raise ValueError(f"{text} failed at import: {one_line(error)}{where}") from error
 
 
 def one_line(error: BaseException) -> str:
@@ -116,4 +116,4 @@ def find(holder: Any, name: str, shown: str) -> Any:
     own = [key for key in names if getattr(named[key], "__module__", None) == getattr(holder, "__name__", None)]
     near = get_close_matches(name, own, n=1) or get_close_matches(name, names, n=1)
     has = f" Did you mean {near[0]}?" if near else f" It has: {', '.join(own) or 'no function'}."
-    raise ValueError(f"energy: {shown} has no function {name or '(name it after the colon)'}.{has}")
+    raise ValueError(f"{shown} has no function {name or '(name it after the colon)'}.{has}")
