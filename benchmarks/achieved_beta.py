@@ -18,7 +18,6 @@ import egflow
 from egflow.training import TrainingOptions
 
 TITLE = "Achieved beta (goals: within 3 % of asked, R² ≥ .99)"
-COMMAND = "python -m egflow.benchmark suite=achieved_beta"
 PRESETS = {"linear": Linear, "quadratic": Quadratic, "8gaussians": partial(ClassicEnergy, "8gaussians")}
 CASES = (("gaussian", "linear", 1.0), ("gaussian", "quadratic", 1.0), ("8gaussians", "8gaussians", 3.0))
 

@@ -35,7 +35,6 @@ from egflow._account import ReportOptions
 from egflow.training import TrainingOptions
 
 TITLE = "One model of every beta beside models of one beta: distance / floor"
-COMMAND = "python -m egflow.benchmark suite=beta_range"
 SETS = ("swissroll", "8gaussians", "2spirals", "rings", "pinwheel", "moons", "checkerboard")
 BETAS = (0.0, 2.0, 4.0, 8.0)
 RANGE = (0.0, 8.0)

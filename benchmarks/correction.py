@@ -36,7 +36,6 @@ from egflow.training import TrainingOptions
 from egflow.weights import log_weights, n_eff, resample
 
 TITLE = "Correction at sampling: distance / floor to the base's target and to the data's, before and after"
-COMMAND = "python -m egflow.benchmark suite=correction"
 SETS = ("8gaussians", "swissroll", "rings")
 BETAS = (3.0, 10.0)
 STEPS = (300, 3_000)

@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 
 TITLE = "Data past memory: memory and time against N"
-COMMAND = "python -m egflow.benchmark suite=data_size"
 SIZES, NUMBERS, STEPS, PART = (100_000, 1_000_000, 10_000_000), 128, 200, 100_000
 JOB = Path(__file__).resolve().with_name("_data_size_job.py")
 

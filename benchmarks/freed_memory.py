@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TITLE = "Freed memory: kept for the next step, or given back"
-COMMAND = "python -m egflow.benchmark suite=freed_memory"
 JOBS = {
     "U-Net, 60 steps": """
 x = shapes(2_000)[0]

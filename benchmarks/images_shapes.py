@@ -38,7 +38,6 @@ from egflow.training import TrainingOptions
 from egflow.weights import log_weights, n_eff, normalise
 
 TITLE = "Images: shapes under energies of their factors"
-COMMAND = "python -m egflow.benchmark suite=images_shapes"
 N, STEPS, BATCH, TILT_STEPS = 50_000, 8_000, 64, 2_000
 MADE, PEERS = 5_000, 1_000
 TOLERANCE = 1e-3

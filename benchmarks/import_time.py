@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 TITLE = "Import time (goal: ratio < 1.5)"
-COMMAND = "python -m egflow.benchmark suite=import_time"
 
 
 def run(out: Path, quick: bool = False) -> list[dict[str, object]]:

@@ -39,7 +39,6 @@ import egflow
 from egflow.training import TrainingOptions
 
 TITLE = "The same job in a bare loop, torchcfm, flow_matching and egflow"
-COMMAND = "python -m egflow.benchmark suite=libraries"
 PACKAGES = {
     "bare": (),
     # torchcfm's tutorials sample with torchdyn's NeuralODE, whose module imports all of these

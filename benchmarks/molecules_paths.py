@@ -28,7 +28,6 @@ from egflow.flow import TokenFlow
 from egflow.network import Recurrent, Transformer
 
 TITLE = "Molecules: paths after equal CPU time (MOSES, one thread)"
-COMMAND = "python -m egflow.benchmark suite=molecules_paths"
 SECONDS = 300.0
 CASES = {
     "recurrent 2 x 512": Case("sequential", lambda i, o: Recurrent(i, o, LENGTH, 512), 3e-3),

@@ -32,7 +32,6 @@ from _molecules_pmo_cell import pmo_cell
 from egflow_molecules.energies import TASKS
 
 TITLE = "Molecules: PMO, 10,000 calls, AUC of the ten best"
-COMMAND = "python -m egflow.benchmark suite=molecules_pmo"
 PUBLISHED = {
     "albuterol_similarity": (0.882, 0.838),
     "amlodipine_mpo": (0.635, 0.661),

@@ -38,7 +38,6 @@ from egflow_molecules.pretrained import prior
 from egflow_molecules.smiles import decode, encode
 
 TITLE = "Molecules: the prior by MOSES's metrics"
-COMMAND = "python -m egflow.benchmark suite=molecules_prior"
 MOSES, DIGRESS = "github.com/molecularsets/moses", "arXiv 2209.14734"
 COLUMNS = ("valid", "unique@1k", "unique@10k", "novelty", "IntDiv", "FCD/test", "FCD/testSF")
 COLUMNS += ("SNN/test", "Frag/test", "Scaf/test", "Scaf/testSF")

@@ -41,7 +41,6 @@ from egflow.training import TrainingOptions
 from egflow.weights import n_eff
 
 TITLE = "Molecules: mean absolute error at seven targets of logP"
-COMMAND = "python -m egflow.benchmark suite=molecules_targets"
 TARGETS = (-2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 THEIRS = (0.81, 0.66, 0.59, 0.62, 0.72, 0.93, 1.52)
 FAST = (0.79, 0.64, 0.63, 0.60, 0.71, 1.01, 1.74)

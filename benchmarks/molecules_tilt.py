@@ -38,7 +38,6 @@ from egflow.training import TrainingOptions
 from egflow.weights import n_eff
 
 TITLE = "Molecules: exactness of tilts of the prior, before and after correction"
-COMMAND = "python -m egflow.benchmark suite=molecules_tilt"
 BETAS = (1.0, 3.0)
 SULFONAMIDE = Chem.MolFromSmarts("S(=O)(=O)N")
 

@@ -25,7 +25,6 @@ from typing import Any
 from _offline_rl_cell import BETA, Cell, result
 
 TITLE = "Offline RL: QIPO and its peers on data made here"
-COMMAND = "python -m egflow.benchmark suite=offline_rl"
 DATA = [
     ("Hopper-v5", "medium-replay"),
     ("Pendulum-v1", "medium-replay"),

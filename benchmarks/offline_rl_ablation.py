@@ -18,7 +18,6 @@ from _offline_rl_cell import OPTIONS, Cell, result
 from offline_rl import row
 
 TITLE = "Offline RL: one shot, rounds of a fixed total, and renewal, at equal total beta"
-COMMAND = "python -m egflow.benchmark suite=offline_rl_ablation"
 DATA = [("Hopper-v5", "medium-replay")]
 TOTALS = (1.0, 4.0)
 SEEDS = (1,)

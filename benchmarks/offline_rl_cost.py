@@ -34,7 +34,6 @@ import torch
 from _peers import Peer, PeerMissing, environment
 
 TITLE = "Offline RL: what a gradient step and a whole run cost, beside a loop by hand, CORL and d3rlpy"
-COMMAND = "python -m egflow.benchmark suite=offline_rl_cost"
 # d3rlpy names the old gym at import. What is not here (h5py, tqdm, …) comes from the running environment.
 D3RLPY = (
     "d3rlpy==2.8.1", "gym==0.26.2", "gym-notices==0.1.0", "structlog", "colorama", "dataclasses-json", "marshmallow<4",

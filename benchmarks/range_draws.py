@@ -24,7 +24,6 @@ from egflow.training import FlowMatching, Population, TrainingOptions, train
 from egflow.weights import beta_range_batches
 
 TITLE = "Draws over a range of beta, beside the training step (goal: ≤ .10 of it at N = 1,000,000)"
-COMMAND = "python -m egflow.benchmark suite=range_draws"
 BATCH = 512
 KINDS = ("normal", "log-normal", "two energies")
 QUIET = TrainingOptions(progress="quiet")

@@ -54,7 +54,6 @@ from egflow.training import TrainingOptions
 from egflow.weights import Resample, log_weights, n_eff
 
 TITLE = "Rounds past the data"
-COMMAND = "python -m egflow.benchmark suite=rounds"
 STEPS = 3_000
 NAIVE_ROUNDS, NAIVE_BETA, NAIVE_STEPS = 12, 5.0, 750
 GENERATED, PART = 50_000, 10_000

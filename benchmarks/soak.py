@@ -35,7 +35,6 @@ from egflow.energy._tally import current_tally
 from egflow.training import TrainingOptions
 
 TITLE = "Soak: rounds for hours with an energy that fails"
-COMMAND = "python -m egflow.benchmark suite=soak hours=2"
 ROWS = 12
 TIME_LIMIT = 0.5
 _PAGE = os.sysconf("SC_PAGE_SIZE") / 1e6

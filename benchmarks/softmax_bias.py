@@ -23,7 +23,6 @@ from egflow.training import TrainingOptions
 from egflow.weights import log_weights, make_draw, n_eff, normalise
 
 TITLE = "In-batch softmax beside resampling: swissroll, beta 20"
-COMMAND = "python -m egflow.benchmark suite=softmax_bias"
 BETA = 20.0
 
 

@@ -34,7 +34,6 @@ from egflow.solver import Solution, Solver, TorchDiffEq
 from egflow.training import TrainingOptions
 
 TITLE = "Evaluations at equal error, by solver (goals: adams/dopri5 ≤ 0.5, tuned/dopri5 ≤ 0.35)"
-COMMAND = "python -m egflow.benchmark suite=solvers"
 TARGETS = (1e-2, 1e-3, 2.5e-4)
 POINTS = 1_000
 STEPS = 5_000

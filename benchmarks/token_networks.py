@@ -32,7 +32,6 @@ from egflow.network import Recurrent, Transformer
 from egflow.objective import cross_entropy
 
 TITLE = "Networks for tokens after equal CPU time (NCI SMILES, one thread)"
-COMMAND = "python -m egflow.benchmark suite=token_networks"
 LENGTH = 64  # 63 characters and the end
 PAD = -1
 SECONDS = 90.0

@@ -38,7 +38,6 @@ from egflow_offline_rl.making._writer import write_dataset
 from minari.storage.datasets_root_dir import get_dataset_path
 
 TITLE = "Trust: killed and gone on with"
-COMMAND = "python -m egflow.benchmark suite=torture n=30"
 _COMMON = "trainer.progress=quiet trainer.log_every=1 trainer.checkpoint_every=20 trainer.batch_size=64 device=cpu"
 _LOOSE = "solver.rtol=1e-2 solver.atol=1e-2"
 _NARROW = " ".join(f"offline_rl.{name}=16" for name in ("width", "policy_width"))

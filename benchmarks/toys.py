@@ -45,7 +45,6 @@ from egflow.solver import Solution
 from egflow.weights import log_weights, n_eff
 
 TITLE = "Toy sets: egflow and its peers"
-COMMAND = "python -m egflow.benchmark suite=toys"
 ALL = (3.0, 10.0, 20.0)
 SETS = {
     "8gaussians": ALL,

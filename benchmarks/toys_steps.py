@@ -33,7 +33,6 @@ from egflow.flow import Flow
 from egflow.weights import log_weights, n_eff
 
 TITLE = "Steps to two floors: drawing ∝ w beside the in-batch softmax"
-COMMAND = "python -m egflow.benchmark suite=toys_steps"
 CELLS = (
     ("8gaussians", 10.0, 0),
     ("8gaussians", 20.0, 0),

@@ -33,7 +33,6 @@ from egflow.training import FlowMatching, Population, TrainingOptions, train
 from egflow.weights import Resample
 
 TITLE = "Training step against a bare loop (goal: ratio ≤ 1.03, of the U-Net 1.05)"
-COMMAND = "python -m egflow.benchmark suite=training_step"
 
 
 def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:

@@ -16,7 +16,6 @@ from egflow.energy import EnergyValues
 from egflow.weights import Resample, log_weights, log_z, n_eff, solve_beta
 
 TITLE = "Weights of N energies"
-COMMAND = "python -m egflow.benchmark suite=weights"
 
 
 def run(out: Path, quick: bool = False) -> Iterator[dict[str, object]]:

@@ -314,7 +314,7 @@ class Search:
             line = self.records[-1]
             mean = "none allowed" if line["mean"] is None else f"mean {line['mean']:.4g}"
             print(
-                f"round {number} of about {self.plan.expected_rounds}: {line['calls']:,} of {self.plan.calls:,} calls; "
+                f"round {number}: {line['calls']:,} of {self.plan.calls:,} calls; "
                 f"best energy {line['best']:.4g}; of the flow's draws {mean}, {line['diversity']:.0%} different",
                 file=sys.stderr,
                 flush=True,

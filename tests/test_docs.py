@@ -9,6 +9,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import json
 import os
 import pkgutil
 import re
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from egflow.cli import _benchmark
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -97,3 +100,17 @@ def test_doctests(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+SUITES = sorted(file.stem for file in (ROOT / "benchmarks").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_page_of_a_benchmark_says_command_date_machine_and_what_it_measures_and_shows_the_rows(name: str) -> None:
+    suite = _benchmark.load_suite(ROOT / "benchmarks", name)
+    rows = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    text = (ROOT / "docs" / "benchmarks" / f"{name}.md").read_text()
+    head = r"# .*\n\n`python -m egflow.benchmark (suite=.*)`, (on 20\d\d-\d\d-\d\d, \d+ cores of .*)\.\n"
+    said = re.match(head, text)
+    assert said is not None, text[:200]
+    assert text == _benchmark.page(suite, rows, said[1], said[2])

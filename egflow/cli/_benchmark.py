@@ -1,7 +1,8 @@
 """``egflow benchmark``: run one suite of ``benchmarks/`` and write its rows and its table.
 
-A suite is a module beside the checkout with ``TITLE``, ``COMMAND`` and ``run(out, quick)``, which returns or yields its
-rows. It is loaded by its file, for benchmarks are no part of the package.
+A suite is a module beside the checkout with ``TITLE`` and ``run(out, quick)``, which returns or yields its rows; its
+docstring says what is measured and what the columns are, and stands on the page. It is loaded by its file, for
+benchmarks are no part of the package.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import importlib.util
 import inspect
 import io
 import json
+import os
+import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import torch
 
 from egflow._files import write_text
 from egflow.cli._compose import Arguments, Settings
@@ -44,9 +51,10 @@ def benchmark(settings: Settings, arguments: Arguments) -> int:
     table = markdown(rows)
     print(f"{suite.TITLE}\n\n{table}\nRows are in {out / settings['suite']}.csv and .json")
     if not settings["quick"] and settings["out"] is None:
-        page = folder.parent / "docs" / "benchmarks" / f"{settings['suite']}.md"
-        write_text(page, f"# {suite.TITLE}\n\nMade by `{suite.COMMAND}`.\n\n{table}")
-        print(f"The table is in {page}")
+        command = " ".join([f"suite={settings['suite']}", *(f"{key}={value:g}" for key, value in more.items())])
+        file = folder.parent / "docs" / "benchmarks" / f"{settings['suite']}.md"
+        write_text(file, page(suite, rows, command, f"on {date.today():%Y-%m-%d}, {machine()}"))
+        print(f"The table is in {file}")
     return 0
 
 
@@ -77,6 +85,26 @@ def load_suite(folder: Path, name: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def page(suite: ModuleType, rows: Sequence[Mapping[str, Any]], command: str, made: str) -> str:
+    """A suite's page of the docs: how, when and where it was made, what it measures, its table."""
+    said = inspect.getdoc(suite) or ""
+    return f"# {suite.TITLE}\n\n`python -m egflow.benchmark {command}`, {made}.\n\n{said}\n\n{markdown(rows)}"
+
+
+def machine() -> str:
+    """Where figures are made, in words.
+
+    >>> "torch" in machine()
+    True
+    """
+    file = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*:\s*(.*)", file.read_text()) if file.is_file() else None
+    words = f"{os.cpu_count()} cores of {named[1] if named else platform.processor() or platform.machine()}"
+    if torch.cuda.is_available():
+        words += f" and {torch.cuda.get_device_name()}"
+    return f"{words}, torch {torch.__version__}"
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], out: Path, name: str) -> None:
