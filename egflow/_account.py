@@ -144,7 +144,8 @@ def _account_at(
         # of many processes one alone weighs them: an energy is asked about a sample once
         if corrected := group().first(lambda: token_correction(tokens, models, beta, solution)):
             facts["correction"] = corrected[0]
-            notes["correction"] = "the figures are of the flow itself; sample() corrects its samples unless told not to"
+            how = "where told to" if facts.get("method") == "trajectory_balance" else "unless told not to"
+            notes["correction"] = f"the figures are of the flow itself; sample() corrects its samples {how}"
             sample_energies = None if several else corrected[1]
 
     def log_prob(of: Flow, points: Tensor, c: Tensor | None) -> Tensor:

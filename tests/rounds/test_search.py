@@ -77,6 +77,11 @@ def test_the_enumerated_target_is_found_and_its_constant_known(base: TokenFlow) 
     assert made.history and made.history[-1]["loss"] != ""
     assert torch.equal(base.log_prob(SPACE), log_p)  # the base itself is not touched
 
+    calls = len(asked)
+    assert torch.equal(made.sample(50, seed=2), made.solve(50, seed=2).y) and len(asked) == calls  # calls are counted
+    made.sample(50, correct=True, seed=2)
+    assert len(asked) > calls
+
 
 def test_negative_beta_searches_for_high_energy(base: TokenFlow) -> None:
     def letters(x: Tensor) -> Tensor:
