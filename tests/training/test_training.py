@@ -256,5 +256,6 @@ def test_a_compiled_network_is_trained_alike(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, where its compiler is imported
 def test_a_network_compiled_for_the_processor_is_trained_alike() -> None:
     _same_as_plain(1e-6)
