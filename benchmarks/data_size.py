@@ -7,7 +7,8 @@ is a process of its own.
 - `peak`: the most anonymous resident memory, less what the process had before, MB. Pages of the file do not count: the
   kernel takes them back when memory is short. What is left grows by some 150 bytes a sample, whatever a sample is:
   energies, weights and indices in float64, several at once.
-- `fit`, `tilt`: seconds by the clock, reading and checking included; the tilt's hold the energies and the report.
+- `fit`, `tilt`: seconds by the clock, reading and checking included; the tilt's hold the energies and the report. The
+  machine was busier for the rows in memory: they are not to be compared with those of a file.
 """
 
 from __future__ import annotations

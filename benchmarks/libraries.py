@@ -1,7 +1,7 @@
 """The same unweighted job in a bare loop, torchcfm, flow_matching and egflow: a training step, samples, likelihoods.
 
 A network of four hidden layers of 256 is trained by egflow on 8gaussians (3,000 steps); its weights are given to all.
-Each library runs in a process of its own, the peers in environments of their own (see `_peers`), all on the same build
+Each library runs in a process of its own, the peers in environments of their own, all on the same build
 of torch, one thread, and the processes take turns: every time is the median of its turns, and only ratios count.
 
 - training: forward, backward, clipping, fused Adam, cosine schedule, averaged weights, batches of 512 (256 with

@@ -2,8 +2,8 @@
 
 One forecast of seven energies |logP − target| on the prior (`method="twist"`, 20,000 draws, a vector of betas) serves
 all seven targets. At each, 250 molecules are delivered with beta 4, corrected by exact weights from 1,000 to 8,000
-proposals; `n_eff` says how many of the delivered are effective. Where n_eff is a handful the prior holds hardly such a
-molecule, and the error is that of the few. The time of the one training is not in the table.
+proposals; `n_eff`: of 250 draws before the correction, how many are effective. Past the data those draws are all far
+off, and their share says nothing of nearness. The time of the one training is not in the table.
 
 `rounds`: for the targets past the data (6 to 10), 1,000 draws of the flow that `rounds="auto"` leaves, which edits the
 best molecules known and asks about 4,000 in all; beta 20, more than the prior's density falls by a unit of logP there.
@@ -11,7 +11,7 @@ Not corrected, invalid draws left out and counted; `rounds: unique` among the va
 
 `theirs`, `theirs, fast`: exact and Taylor-approximated guidance of Nisonoff et al., "Unlocking Guidance for Discrete
 State-Space Diffusion and Flow Models" (ICLR 2025, arXiv 2406.01572), 1,000 samples a target on QM9 in 176–308 and 9–22
-minutes, as quoted in the design notes of this project. They have another data set: a target is not equally far in both.
+minutes, quoted second hand. They have another data set: a target is not equally far in both.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ molecules. What befalls it:
 Then it is started again with `resume=true`, until it ends. `identical`: weights of all flows, samples, the report and
 the metrics are those of the run left alone, bit for bit but for times. `told`: of full and read-only disks, the runs
 that said so in one line and ended with code 1 or 2. `kept`: of the steps that the training at work had done when it was
-stopped by a signal, the share that was not done again. `in training`: stops that met such a training.
+stopped by a signal, the share that was not done again; `in training`: stops that met such a training. Neither says
+anything of `molecules`, whose search keeps its rounds and not its steps. The three runs on read-only disks that were
+not told had most likely finished before the disk was closed.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def token_notes(flow: TokenFlow, solution: Solution) -> dict[str, str]:
 def token_correction(
     flow: TokenFlow, models: Sequence[EnergyModel], beta: float | tuple[float, ...], solution: Solution
 ) -> tuple[dict[str, Any], EnergyValues] | None:
-    """How far the flow's own samples are from the base's tilt by exact weights, which `sample` corrects for.
+    """How far the flow's own samples are from the base's tilt by exact weights, which a correction takes out.
 
     Returns:
         The weights, from which `egflow.report` tells distances before and after, n_eff, ess_fraction, and the mean

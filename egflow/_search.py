@@ -313,8 +313,9 @@ class Search:
         if self.options.progress != "quiet":
             line = self.records[-1]
             mean = "none allowed" if line["mean"] is None else f"mean {line['mean']:.4g}"
+            of = "" if self.plan.rounds is None else f" of {self.plan.rounds}"
             print(
-                f"round {number}: {line['calls']:,} of {self.plan.calls:,} calls; "
+                f"round {number}{of}: {line['calls']:,} of {self.plan.calls:,} calls; "
                 f"best energy {line['best']:.4g}; of the flow's draws {mean}, {line['diversity']:.0%} different",
                 file=sys.stderr,
                 flush=True,

@@ -113,4 +113,5 @@ def test_page_of_a_benchmark_says_command_date_machine_and_what_it_measures_and_
     head = r"# .*\n\n`python -m egflow.benchmark (suite=.*)`, (on 20\d\d-\d\d-\d\d, \d+ cores of .*)\.\n"
     said = re.match(head, text)
     assert said is not None, text[:200]
+    assert suite.__doc__ and len(suite.__doc__.split()) > 15
     assert text == _benchmark.page(suite, rows, said[1], said[2])

@@ -51,7 +51,7 @@ def benchmark(settings: Settings, arguments: Arguments) -> int:
     table = markdown(rows)
     print(f"{suite.TITLE}\n\n{table}\nRows are in {out / settings['suite']}.csv and .json")
     if not settings["quick"] and settings["out"] is None:
-        command = " ".join([f"suite={settings['suite']}", *(f"{key}={value:g}" for key, value in more.items())])
+        command = " ".join([f"suite={settings['suite']}", *(f"{key}={value}" for key, value in more.items())])
         file = folder.parent / "docs" / "benchmarks" / f"{settings['suite']}.md"
         write_text(file, page(suite, rows, command, f"on {date.today():%Y-%m-%d}, {machine()}"))
         print(f"The table is in {file}")

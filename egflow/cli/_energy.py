@@ -54,11 +54,10 @@ def choose_energy(settings: Settings, domain: Domain, *, from_folder: bool = Fal
     text = settings["score"] if is_score else settings["energy"] or usual
     if not text:
         raise ValueError(f"data={settings['data']} has no energy of its own: give energy=file.py:function, or score=")
-    names = split_list(text)
+    names, key = split_list(text), "score" if is_score else "energy"
     if from_folder and not all(is_preset(name, domain.energies) for name in names):
-        key = "score" if is_score else "energy"
         raise ValueError(f"the run's {key} is code ({text}), which is never run from a folder: give {key}= again")
-    found = [_with_options(_resolve(name, settings["domain"], domain), settings) for name in names]
+    found = [_with_options(_resolve(name, key, settings["domain"], domain), settings) for name in names]
     decoders = dict(domain.decoders)
     return Chosen([bind_decoders(-one if is_score else one, decoders) for one in found], text, is_score)
 
@@ -69,11 +68,14 @@ def is_preset(text: str, presets: Mapping[str, Any]) -> bool:
     return match is not None and match[1] in presets
 
 
-def _resolve(text: str, name: str, domain: Domain) -> EnergyModel:
+def _resolve(text: str, key: str, name: str, domain: Domain) -> EnergyModel:
     if is_preset(text, domain.energies):
         return _preset(text, name, domain)
     if ".py" in text or "." in text.partition("(")[0]:
-        return load_energy(text, getattr(domain, "energy_options", None))
+        try:
+            return load_energy(text, getattr(domain, "energy_options", None))
+        except ValueError as error:
+            raise ValueError(f"{key}={error}") from error
     near = get_close_matches(text.partition("(")[0], domain.energies, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(

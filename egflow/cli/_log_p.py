@@ -58,4 +58,4 @@ def _load(text: str) -> Any:
     try:
         return find(from_file(file, text), name, file) if colon and file.endswith(".py") else from_dotted(text)
     except ValueError as error:  # the loader is the energies' own
-        raise ValueError(str(error).replace("energy", "log_p", 1)) from error
+        raise ValueError(f"log_p={error}") from error

@@ -27,7 +27,7 @@ def corrects(
         return False
     if flow.report is not None and flow.report.reference == "density":
         return False  # p is not the base then
-    if flow.report is not None and flow.report.method == "trajectory_balance":
+    if energy is None and flow.report is not None and flow.report.method == "trajectory_balance":
         return False  # a search's calls are counted, and these would be many more
     if make_token_solver(solver, flow.path).inexact or (fixed is not None and fixed.ndim > 1):
         return False

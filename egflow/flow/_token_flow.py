@@ -111,8 +111,8 @@ class TokenFlow(Flow):
                 "entropy" (masked), or an object such as ``CTMC(steps=16)``.
             correct: draw four times as many, or more where rows would repeat, and resample by
                 base · exp(−beta·E) / q, see `egflow.correct`; None: so it is done on the sequential path where base and
-                energy are at hand, rows share one condition and one prefix, and the solver is exact; but not for what a
-                search left (``rounds=``), whose calls of the energy are counted.
+                energy are at hand, rows share one condition and one prefix, and the solver is exact; but for what a
+                search left (``method="trajectory_balance"``), whose calls are counted, only with ``energy`` given.
             energy: for the correction where the flow was loaded; else that of the last tilt.
             fixed: (length,) or (n, length) long: tokens that are given, −1 where a position is free. Anything on the
                 masked path (infilling), a prefix on the sequential one.

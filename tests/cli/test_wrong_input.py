@@ -61,7 +61,7 @@ WRONG = {
     "max_calls without rounds": (["max_calls=5000"], "max_calls= is for rounds: add rounds=auto"),
     "log_p without rounds": (["log_p=8gaussians"], "log_p= is for rounds: add rounds=auto"),
     "log_p": (["rounds=auto", "log_p=8gaussian"], "Did you mean '8gaussians'?"),
-    "log_p without a file": (["rounds=auto", "log_p=nowhere.py:f"], "log_p nowhere.py:f: there is no file"),
+    "log_p without a file": (["rounds=auto", "log_p=nowhere.py:f"], "log_p=nowhere.py:f: there is no file"),
     "log_p without a function": (["rounds=auto", "log_p=energies.py"], "write energies.py:function"),
     "log_p that is none": (["rounds=auto", "log_p=energies.py:number"], "is a int: name a function"),
     "log_p shape": (["rounds=auto", "log_p=energies.py:shape"], "log_p must return floats of shape (batch,)"),

@@ -47,7 +47,7 @@ def total_variation(flow: TokenFlow, target: Tensor) -> float:
     return float((share - target).abs().sum()) / 2
 
 
-def test_the_enumerated_target_is_found_and_its_constant_known(base: TokenFlow) -> None:
+def test_the_enumerated_target_is_found_and_its_constant_known(base: TokenFlow, tmp_path: Path) -> None:
     """At beta 6 a row of five last letters has most of q, and one in ten million of p."""
     asked: list[Tensor] = []
 
@@ -81,6 +81,14 @@ def test_the_enumerated_target_is_found_and_its_constant_known(base: TokenFlow) 
     assert torch.equal(made.sample(50, seed=2), made.solve(50, seed=2).y) and len(asked) == calls  # calls are counted
     made.sample(50, correct=True, seed=2)
     assert len(asked) > calls
+    calls = len(asked)
+    made.sample(50, energy=as_energy(energy), seed=2)
+    assert len(asked) > calls
+    calls = len(asked)
+    assert "where told to" in made.report.notes["correction"]
+    made.save(tmp_path / "model")
+    loaded = egflow.Flow.load(tmp_path / "model")
+    assert torch.equal(loaded.sample(50, seed=2), made.sample(50, seed=2)) and len(asked) == calls
 
 
 def test_negative_beta_searches_for_high_energy(base: TokenFlow) -> None:
