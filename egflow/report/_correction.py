@@ -45,3 +45,13 @@ def correction_block(correction: Mapping[str, Any] | None, held: Reference, made
         "distance_before": before.value if before else None,
         "distance_after": after.value if after else None,
     } | said
+
+
+def after_correction(block: Mapping[str, Any] | None) -> str:
+    """What to add to a verdict on samples that a correction mends, or ""."""
+    mean = ((block or {}).get("energy_mean") or {}).get("corrected")
+    if block is None or mean is None:
+        return ""
+    drawn = block.get("drawn") or block.get("n")
+    of = f" of {drawn:,}" if drawn else ""
+    return f"; after the correction mean energy {mean:.4g}, {block['n_eff']:,.0f}{of} effective"

@@ -12,7 +12,7 @@ from egflow._kinds import check_kind
 from egflow._rows import Rows
 from egflow.energy import EnergyValues
 from egflow.report._compare import Comparison, Reference, compare
-from egflow.report._correction import correction_block
+from egflow.report._correction import after_correction, correction_block
 from egflow.report._density import LogProb
 from egflow.report._given import Energy, Given, known_energies, read
 from egflow.report._inputs import check_points, versions
@@ -162,7 +162,8 @@ def report(
     findings, words = verdict(account)
     findings, words = with_preface(findings, words, given.beta, facts.get("rounds"), notes or {})
     if "correction" in facts:
-        facts = facts | {"correction": correction_block(facts["correction"], held, made)}
+        block = correction_block(facts["correction"], held, made)
+        facts, words = facts | {"correction": block}, words + (after_correction(block) if findings else "")
     other = None
     if against_data is not None:
         other = _against(against_data, given)

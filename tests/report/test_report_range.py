@@ -224,6 +224,16 @@ def test_a_correction_in_energies_alone_is_told(data):
         tilted(300, 3.0, seeded(1)), energy, 3.0, data, correction={"n": 300, "n_eff": 90.0, "energy_mean": means}
     )
     assert "-0.7 → -0.8" in str(found) and "90" in str(found)
+    assert found.verdict.endswith("after the correction mean energy -0.8, 90 of 300 effective") == bool(found.findings)
+
+
+def test_the_verdict_on_samples_that_miss_says_what_the_correction_makes_of_them(data):
+    means = {"generated": -0.5, "corrected": -0.77}
+    said = {"drawn": 3000, "n_eff": 1234.5, "energy_mean": means}
+    wrong = report(tilted(3000, 1.0, seeded(1)), energy, 3.0, data, correction=said)
+    assert wrong.findings and wrong.verdict.endswith("after the correction mean energy -0.77, 1,234 of 3,000 effective")
+    right = report(tilted(3000, 3.0, seeded(2)), energy, 3.0, data, correction=said)
+    assert not right.findings and "correction" not in right.verdict
 
 
 class TestSequences:
