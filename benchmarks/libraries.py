@@ -2,7 +2,8 @@
 
 A network of four hidden layers of 256 is trained by egflow on 8gaussians (3,000 steps); its weights are given to all.
 Each library runs in a process of its own, the peers in environments of their own, all on the same build
-of torch, one thread, and the processes take turns: every time is the median of its turns, and only ratios count.
+of torch, one thread, and the processes take turns: every time is the median of its turns, and only ratios count
+(`quartiles`: of the turns').
 
 - training: forward, backward, clipping, fused Adam, cosine schedule, averaged weights, batches of 512 (256 with
   minibatch optimal transport). A peer brings the pairing, the path and its velocity to the bare loop; egflow is

@@ -4,6 +4,7 @@
 0.3.1; the references are all of MOSES's test (176,074) and scaffold test (176,225) molecules.
 
 - `valid`, `unique@1k`, `unique@10k`, `novelty`: shares; novelty among the different valid ones.
+- `IntDiv`: 1 less the mean similarity of two.
 - `FCD`, `SNN`, `Frag`, `Scaf`: of the valid ones, against test and testSF, the scaffold test set.
 - `FCD@5k/test`: of the first 5,000 valid ones. FCD is biased up at small n: read it beside the row `real molecules`.
 - `real molecules`: 30,000 (5,000) test molecules against the other test molecules: what a perfect model would get.

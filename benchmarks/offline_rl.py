@@ -9,6 +9,7 @@ Behaviour flow 8,000 steps of 256 rows; critics, td3bc, iql, fql and guided_acto
 steps. The settings were chosen on seed 0 of Hopper and Pendulum medium-replay, which the table does not hold. beta is 4
 in units of 1/σ_Q (`normalize=global_std`) for `qipo`; as published (3, at every renewal) for `qipo_ot`, `qipo_diff` and
 `qgpo`. `beta` in the table is the total asked for, on Q's own scale, `achieved` what the densities show.
+`σ_Q` is the spread of Q within a support at the end, `Q to return` the correlation of Q with the returns of the data.
 `best of 8` acts by the best of eight draws by Q. Cells marked "not run" were not, for want of time. What a run costs is
 measured by `suite=offline_rl_cost`.
 

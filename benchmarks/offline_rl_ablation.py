@@ -3,7 +3,8 @@
 All start from the same behaviour and use the same frozen critic (those of the suite `offline_rl`); beta is on Q's own
 scale. `renewal` spends a quarter of the total at each of four renewals, so that its product is the total too; `renewal,
 beta each` is the published use, the total at every renewal. `rounds` are of target_ess .5, at most four. `achieved` is
-the slope of log π − log μ on Q within states, `σ_Q` that of the behaviour's support. 20 episodes.
+the slope of log π − log μ on Q within states, `σ_Q` the spread of Q in the behaviour's support. `return` is of 20
+episodes, `best of 8` that of acting by the best of eight draws by Q.
 
 Cells are kept in `offline_rl_ablation_cells/`: stopped and started again, it goes on.
 """

@@ -3,7 +3,8 @@
 100,000 random rows of 11 observations and 3 actions, batches of 256, networks of 2 x 256 (egflow's flows 3 x 256, on
 time too). Each works in a process of its own on the same build of torch, and the processes take turns, so that ratios
 are of the same minutes. Times are CPU time of the process, which a busy machine stretches less than the clock's: median
-of the turns, lowest to highest. Nobody writes files; egflow's checks and means of figures are in its times, as are the
+of the turns, lowest to highest (`range`; `its range`: of the ratio to egflow's). Nobody writes files; egflow's checks
+and means of figures are in its times, as are the
 12 ms that a flow's training takes to begin (of 100 steps in a turn), and d3rlpy's `fit` is in its own.
 
 - by hand: TD3+BC in 40 lines, the floor. CORL: `td3_bc.py` and `iql.py` of its commit 6afec90, from GitHub, or put into

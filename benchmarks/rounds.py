@@ -15,7 +15,8 @@ Ways:
 - `naive`: no target at all (written here only): each round weights the flow's own samples by exp(−5·E) and refits, as
   reward-weighted iteration does; after four rounds 20 has been spent, and nothing stops it: it is shown after twelve.
 
-All with 3,000 steps, 750 for a refit between. `mean` is of E over 50,000 samples at the beta that was reached, `error`
+All with 3,000 steps, 750 for a refit between; `train s` in all, `calls` of the energy. `mean` is of E over 50,000
+samples at the beta that was reached, `error`
 what it is off the exact one, `bar` the run's own error bar (`base_error`; none where the data reach that beta). KS and
 distance (sliced W2 over that of exact draws, 10,000 points, mean of five pairs) are against exact draws at that beta;
 `share error` is the largest error of a mode's share, `allowed` three standard errors, 3·sqrt(Σ s(1−s)/n_eff), + .02;

@@ -7,14 +7,14 @@ closed form for the swissroll), none of which was trained on.
 
 Methods that train take 5,000 steps of 256 points, the published batch, from the same data. CEP and Monte-Carlo guidance
 are sampled on a fixed grid of 25 steps (fourth-order Adams–Bashforth, 31 evaluations), the others by the default
-solver. The figure is `docs/figures/toys_methods.png`.
+solver. Samples of each are drawn into `docs/figures/toys_methods.png`.
 
 - `distance / floor`: sliced W2 over that of two halves of the draws, 10,000 points a side. "exact draws" are 10,000
   more of them, what a perfect sampler shows.
 - `energy bias`: generated − target mean of E, in standard deviations of E under p; `KS` that of the energies.
 - `seconds to train`: of one processor, the base's fit not counted.
 - `passes a sample`: passes of any network, a backward one counted as one more.
-- `n_eff`: of the training data: what there was to learn from.
+- `∇E`: whether the method asks for the energy's gradient. `n_eff`: of the training data: what there was to learn from.
 
 Goals for egflow: with n_eff ≥ 10,000 distance ≤ 1.5 floors, bias within 3 standard errors + .01, KS ≤ .02; with 150 to
 10,000 distance ≤ 2 floors and KS ≤ 1.5/√n_eff; with less, none is set. Cells are kept in `toys_cells/` while the suite

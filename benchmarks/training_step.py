@@ -3,7 +3,8 @@
 Both train the same residual MLP, 4 hidden layers of 256, on 400,000 two-dimensional points with batches of 512, or the
 same U-Net on 20,000 pictures (3, 16, 16) with batches of 64 in bfloat16: draw, straight path, regression, gradient
 clipping at norm 1, fused Adam on a cosine schedule, exponential moving average. The loops take turns in blocks of
-steps, in one process, and the ratio is that of the median block. Goal: at most 1.03, of the U-Net 1.05.
+steps, in one process, and the ratio is that of the median block;
+`ratio of pairs, quartiles`: of blocks that stood beside one another. Goal: at most 1.03, of the U-Net 1.05.
 
 `checkpoint`: the time of one, with its fsync, as a share of the 1,000 steps between two by default. Goal: at most 2 %.
 """
