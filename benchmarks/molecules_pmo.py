@@ -10,8 +10,8 @@ score; the figure is the area under the mean of the ten best so far, 1 at most. 
   gradient`). Log p of replayed molecules was kept, not computed again, from the fourth task on.
 - `REINVENT`, `Graph GA`: PMO's own table, means of 5 seeds, priors and populations from ZINC 250k, quoted second hand
   (the columns add up to the published sums within .012). In the four tasks marked `*` PMO's oracles were those of
-  PyTDC 0.3.6, which read the
-  number of atoms off the SMILES as though it were a formula (`egflow_molecules.energies`): not quite the same tasks.
+  PyTDC 0.3.6, which read the number of atoms off the SMILES as though it were a formula (`egflow_molecules.energies`):
+  not quite the same tasks.
 - `best`: the best score found; `calls`: fewer than 10,000 where nothing new came.
 
 - The search's log Z starts at the least −beta·E of the first round; in the first 15 tasks that were measured it started

@@ -12,8 +12,7 @@ first with n_eff ≥ 150.
 
 - `softmax, floors`: the least distance that the softmax reached in any of its trainings.
 - `asked`: .7 / ess_fraction. `goal`: softmax/egflow at least that. "met" without a figure where the softmax never
-  comes within 2
-  floors, and .7/ess_fraction times egflow's steps are no more than 10,240; "open" where they are more.
+  comes within 2 floors, and .7/ess_fraction times egflow's steps are no more than 10,240; "open" where they are more.
 
 Trainings are kept in `toys_steps_cells/` while the suite runs: stopped and started again, it goes on.
 """

@@ -52,7 +52,7 @@ class Actor:
     def run(self, code: bytes, memory_limit: float | None, payload: bytes) -> Iterator[Event]:
         """Run a chunk; events are sent as they happen."""
         if self.worker is None:
-            self.worker = Worker.of(cloudpickle.loads(code), memory_limit)
+            self.worker = Worker.of(cloudpickle.loads(code), memory_limit)  # of our own driver, as all of an actor
         for event in self.worker.events(payload):
             yield replace(event, error=None) if isinstance(event, Failed) else event
 

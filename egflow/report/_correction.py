@@ -49,9 +49,7 @@ def correction_block(correction: Mapping[str, Any] | None, held: Reference, made
 
 def after_correction(block: Mapping[str, Any] | None) -> str:
     """What to add to a verdict on samples that a correction mends, or ""."""
-    mean = ((block or {}).get("energy_mean") or {}).get("corrected")
-    if block is None or mean is None:
+    if not block or not block.get("energy_mean"):
         return ""
-    drawn = block.get("drawn") or block.get("n")
-    of = f" of {drawn:,}" if drawn else ""
-    return f"; after the correction mean energy {mean:.4g}, {block['n_eff']:,.0f}{of} effective"
+    mean, drawn = block["energy_mean"]["corrected"], block.get("drawn") or block["n"]
+    return f"; after the correction mean energy {mean:.4g}, {block['n_eff']:,.0f} of {drawn:,} effective"
